@@ -1,0 +1,45 @@
+// mutex.h -- A lock between tasks that knows its holder, for the dump.
+#ifndef WEFT_MUTEX_H
+#define WEFT_MUTEX_H
+
+#include <weft/base.h>
+
+WEFT_BEGIN
+
+// A mutex, to be embedded by its user; the content is weft's own. It must not
+// be moved or freed while it is initialised.
+typedef struct weft_mutex {
+    uint64_t opaque[8];
+} weft_mutex;
+
+// Makes a mutex, unlocked. `name` (NULL: none) is shown in dumps; it is kept,
+// not copied, and must live as long as the mutex. May be called by tasks and
+// threads. Does not park.
+// Errors: -EINVAL (a null mutex).
+WEFT_API int weft_mutex_init(weft_mutex *mutex, const char *name);
+
+// Ends a mutex. May be called by tasks and threads. Does not park.
+// Errors: -EINVAL (null, or not initialised), -EBUSY (held, or waited for: the
+// mutex stays as it was).
+WEFT_API int weft_mutex_deinit(weft_mutex *mutex);
+
+// Takes the mutex; waiters get it in the order they came. May be called by
+// tasks, which park while another task holds it.
+// Errors: -EINVAL (null, or not initialised), -EPERM (not a task), -EDEADLK
+// (the caller holds it), -ETIMEDOUT, -ECANCELED.
+WEFT_API int weft_mutex_lock(weft_mutex *mutex, int64_t deadline_ns);
+
+// Takes the mutex if it is free. May be called by tasks. Does not park.
+// Errors: -EINVAL, -EPERM (not a task), -EDEADLK (the caller holds it), -EBUSY
+// (another task holds it).
+WEFT_API int weft_mutex_try_lock(weft_mutex *mutex);
+
+// Gives the mutex back; the first waiter, if any, holds it from this moment.
+// May be called by the task that holds it. Does not park. A task must not end
+// while it holds a mutex: that is misuse, reported with both names.
+// Errors: -EINVAL, -EPERM (not the holder: the mutex stays as it was).
+WEFT_API int weft_mutex_unlock(weft_mutex *mutex);
+
+WEFT_END
+
+#endif

@@ -1,0 +1,76 @@
+// runtime.h -- Starting a runtime, running a program on it, ending it.
+#ifndef WEFT_RUNTIME_H
+#define WEFT_RUNTIME_H
+
+#include <weft/base.h>
+
+WEFT_BEGIN
+
+typedef struct weft_runtime_options {
+    size_t size;      // sizeof(weft_runtime_options)
+    const char *name; // shown in dumps; copied; default: "weft"
+    // Worker threads. Default: the CPUs this process may use, by affinity and
+    // cgroup quota; at most 1,024.
+    unsigned workers;
+    // Bytes of stack of a task whose options name none. Default 64 KiB; at
+    // least 16 KiB, at most 1 GiB; rounded up to a power of two.
+    size_t stack_size;
+    // The most tasks alive at once. Default and limit: 16,777,216.
+    uint32_t max_tasks;
+    // A task that has run for this long without yielding is a no-yield finding
+    // in a dump, in nanoseconds. Default 250 ms.
+    int64_t no_yield_ns;
+    // How long a dump waits for a worker that does not come, in nanoseconds.
+    // Default 250 ms, which is also the most.
+    int64_t dump_patience_ns;
+    // A signal on which the process dumps this runtime: text to standard
+    // error, and JSON to dump_path if that is set. Default 0: the signal named
+    // or numbered in the environment variable WEFT_DUMP_SIGNAL (for instance
+    // QUIT), or none. -1: none whatever the environment says.
+    int dump_signal;
+    // Where the JSON of such a dump goes; "%p" in it becomes the process id,
+    // "%n" the number of the dump, "%%" a percent sign. Written under another
+    // name first, then renamed. Copied. Default: the environment variable
+    // WEFT_DUMP_FILE, or no file.
+    const char *dump_path;
+} weft_runtime_options;
+
+// Starts a runtime and its workers. `options` may be NULL. The runtime is the
+// caller's, to be ended by weft_runtime_free. May be called by threads and
+// tasks (of another runtime). Does not park; blocks while threads start.
+// Errors: -EINVAL (a null result pointer, a wrong size, or a value outside the
+// bounds above), -ENOMEM, -EAGAIN (no threads to be had), -EMFILE or -ENFILE
+// (no descriptors for the event source). On error nothing is left behind.
+WEFT_API int weft_runtime_new(const weft_runtime_options *options,
+                              weft_runtime **ret_runtime);
+
+// Runs fn(arg) as a task of the runtime, named "main", and waits for it to
+// end; its result goes to *ret_result unless that is NULL. Tasks that it left
+// behind run on. May be called by threads only: a task gets -EDEADLK. Blocks
+// the calling thread.
+// Errors: -EINVAL, -EDEADLK, and those of weft_task_spawn.
+WEFT_API int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn,
+                              void *arg, void **ret_result);
+
+// Ends a runtime, in order: no new tasks, every task is cancelled, all of them
+// are waited for, the workers are joined, memory is given back. A task that
+// ignores its cancellation is waited for without limit. After the return no
+// handle of this runtime may be used. May be called by threads; a task gets
+// -EDEADLK, in its own runtime and in others. NULL is allowed. Blocks the
+// calling thread. Calls in progress in other threads (spawn, join, dump) end
+// with an error or a result first; calls that begin later are misuse.
+// Errors: -EDEADLK.
+WEFT_API int weft_runtime_free(weft_runtime *runtime);
+
+// Does it all: new, run, free. The result of fn goes to *ret_result unless
+// that is NULL. May be called by threads. Blocks the calling thread.
+// Errors: those of weft_runtime_new and weft_runtime_run.
+WEFT_API int weft_run(const weft_runtime_options *options, weft_task_fn *fn,
+                      void *arg, void **ret_result);
+
+// The runtime of the calling task; NULL in any other thread. Does not park.
+WEFT_API weft_runtime *weft_runtime_self(void);
+
+WEFT_END
+
+#endif

@@ -1,0 +1,16 @@
+// weft.h -- All of weft's public headers.
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <weft/base.h>
+#include <weft/channel.h>
+#include <weft/dump.h>
+#include <weft/metrics.h>
+#include <weft/mutex.h>
+#include <weft/net.h>
+#include <weft/runtime.h>
+#include <weft/scope.h>
+#include <weft/task.h>
+#include <weft/time.h>
+
+#endif

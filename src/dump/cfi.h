@@ -1,0 +1,111 @@
+// cfi.h -- Call frame information: how to step from a pc to its caller.
+//
+// Compilers leave in .eh_frame, for every pc, where the caller's registers are.
+// To find and interpret that takes a microsecond or two; a parked task stands
+// at one of a few dozen call sites. So what is read is compiled to a rule of 32
+// bytes, kept in a table by pc, and the next step from there is one look-up.
+//
+// Words used: the CFA is the stack pointer's value before the call into a
+// frame; the RA is the return address. A `row` says all that is known about a
+// pc, a `rule` the short form that nearly every pc has.
+//
+// Threads: a cache belongs to one thread at a time. Two threads with a cache
+// each may read at once. A pc not yet known costs a dl_iterate_phdr, which
+// takes the loader's lock (held only while its list changes, not while
+// constructors run).
+// Signals: nothing here allocates, save cfi_cache_new. In a handler use a cache
+// that the interrupted code does not; the loader's lock is the one hazard.
+#ifndef WEFT_DUMP_CFI_H
+#define WEFT_DUMP_CFI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// Registers by their DWARF numbers; all others (vectors, flags) are ignored.
+#if defined(__x86_64__)
+// LR stands for the column of rip there: the RA is never in a register.
+enum { CFI_FP = 6, CFI_SP = 7, CFI_LR = 16, CFI_REGS = 17, CFI_HAS_LR = 0 };
+#define CFI_PRESERVED (1u << 3 | 1u << 6 | 1u << 7 | 0xfu << 12)
+#elif defined(__aarch64__)
+enum { CFI_FP = 29, CFI_LR = 30, CFI_SP = 31, CFI_REGS = 32, CFI_HAS_LR = 1 };
+#define CFI_PRESERVED (0x7ffu << 19 | 1u << 31)
+#else
+#error "weft unwinds on x86-64 and aarch64 only"
+#endif
+
+enum { CFI_BASE_CFA = 64, CFI_BASE_NONE = 65 };
+
+// How the caller's value of a register is had back.
+enum cfi_how {
+    CFI_SAME, // it is still in the register
+    CFI_LOST, // it is not known; for the RA: this frame has no caller
+    CFI_AT,   // it is in memory at the place
+    CFI_IS,   // it is the place itself
+    CFI_ODD,  // by an expression that we do not understand
+};
+
+// An address: base + off, or, if deref, *(base + off) + add.
+struct cfi_place {
+    uint8_t how;  // enum cfi_how
+    uint8_t base; // a register below CFI_REGS, or CFI_BASE_CFA
+    bool deref;
+    int32_t off;
+    int32_t add;
+};
+
+struct cfi_row {
+    struct cfi_place cfa; // CFI_IS or CFI_ODD
+    struct cfi_place ra;
+    struct cfi_place reg[CFI_REGS];
+    bool ra_signed; // aarch64: the RA bears a pointer authentication code
+    bool is_signal; // the frame is a signal trampoline: the RA is exact
+};
+
+enum cfi_kind {
+    CFI_NONE,      // no CFI for this pc
+    CFI_BAD,       // CFI that is damaged or beyond us
+    CFI_OUTERMOST, // the frame has no caller
+    CFI_SIMPLE,    // the rule says it all
+    CFI_FULL,      // the rule does not suffice: take the row
+};
+
+// CFI_SIMPLE: the caller's sp is the CFA; the RA is at CFA + ra_off or in LR;
+// the caller's FP is kept, or at CFA + fp_off, or at FP + fp_off.
+struct cfi_rule {
+    uintptr_t pc; // the key; 0: the slot is empty
+    int32_t cfa_off;
+    int32_t cfa_add;
+    int32_t ra_off;
+    int32_t fp_off;
+    uint8_t kind; // enum cfi_kind
+    bool cfa_by_fp;
+    bool cfa_deref;
+    bool ra_in_lr;
+    bool ra_signed;
+    bool fp_saved;
+    bool fp_by_fp;
+};
+
+struct cfi_cache;
+
+// A new, empty cache of a fixed 160 KiB or so; NULL when out of memory. The
+// caller owns it.
+struct cfi_cache *cfi_cache_new(void);
+
+// Frees a cache; NULL is allowed.
+void cfi_cache_free(struct cfi_cache *cache);
+
+// Forgets all rules if a module was loaded or unloaded since they were read.
+// Call it once before each dump: rules already known are not checked again.
+void cfi_cache_refresh(struct cfi_cache *cache);
+
+// The rule for `pc`, never NULL; good until the next call with this cache. For
+// a caller's frame pass the return address - 1, which lies in the call.
+const struct cfi_rule *cfi_find(struct cfi_cache *cache, uintptr_t pc);
+
+// Everything about `pc`, read anew. Fills *ret_row if the kind returned is
+// CFI_SIMPLE or CFI_FULL.
+enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
+                       struct cfi_row *ret_row);
+
+#endif

@@ -1,0 +1,261 @@
+// model.c -- The dump in memory: look-ups in it, its modules, its end.
+#include "dump/model.h"
+
+#include <errno.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *model_text(const struct weft_dump *dump, uint32_t offset)
+{
+    return offset < dump->text_size ? dump->text + offset : NULL;
+}
+
+// ---- Tasks by id: an open hash table of task indexes. ----
+
+static size_t index_room(const struct weft_dump *dump)
+{
+    size_t room = 16;
+
+    while (room < 2 * dump->task_count)
+        room *= 2;
+    return room;
+}
+
+static size_t first_place(uint64_t id, size_t room)
+{
+    return (id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);
+}
+
+static uint32_t *index_new(const struct weft_dump *dump)
+{
+    size_t room = index_room(dump);
+    uint32_t *index = malloc(room * sizeof(*index));
+
+    if (!index)
+        return NULL;
+    memset(index, 0xff, room * sizeof(*index)); // WEFT_NONE
+    for (size_t i = 0; i < dump->task_count; i++) {
+        size_t place = first_place(dump->tasks[i].id, room);
+        while (index[place] != WEFT_NONE)
+            place = (place + 1) & (room - 1);
+        index[place] = (uint32_t)i;
+    }
+    return index;
+}
+
+static uint32_t index_find(const struct weft_dump *dump, const uint32_t *index,
+                           uint64_t id)
+{
+    size_t room = index_room(dump);
+    size_t place = first_place(id, room);
+
+    while (index[place] != WEFT_NONE && dump->tasks[index[place]].id != id)
+        place = (place + 1) & (room - 1);
+    return index[place];
+}
+
+static uint32_t scan_find(const struct weft_dump *dump, uint64_t id)
+{
+    for (size_t i = 0; i < dump->task_count; i++)
+        if (dump->tasks[i].id == id)
+            return (uint32_t)i;
+    return WEFT_NONE;
+}
+
+uint32_t model_find(const struct weft_dump *dump, uint64_t id)
+{
+    // The index is a memory of what the dump says, not a part of what it says.
+    struct weft_dump *memory = (struct weft_dump *)dump;
+
+    lock_acquire(&memory->index_lock);
+    if (!memory->index)
+        memory->index = index_new(dump);
+    uint32_t *index = memory->index;
+    lock_release(&memory->index_lock);
+    return index ? index_find(dump, index, id) : scan_find(dump, id);
+}
+
+// ---- Modules. ----
+
+struct module_list {
+    struct model_module *modules;
+    size_t count, room;
+    int error;
+};
+
+// The path of the running executable; "" if /proc does not say.
+static char *executable_path(void)
+{
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    path[length > 0 ? length : 0] = '\0';
+    return strdup(path);
+}
+
+static char *hex_of(const unsigned char *bytes, size_t count)
+{
+    char *hex = malloc(2 * count + 1);
+
+    if (!hex)
+        return NULL;
+    hex[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    return hex;
+}
+
+// The build-id among the notes of a mapped segment, or NULL.
+static char *find_build_id(const char *notes, size_t size, size_t align)
+{
+    size_t at = 0;
+
+    align = align == 8 ? 8 : 4;
+    while (size - at >= sizeof(ElfW(Nhdr))) {
+        ElfW(Nhdr) note;
+        memcpy(&note, notes + at, sizeof(note));
+        size_t name = at + sizeof(note);
+        size_t content = (name + note.n_namesz + align - 1) & ~(align - 1);
+        size_t next = (content + note.n_descsz + align - 1) & ~(align - 1);
+        if (content < name || next < content || content + note.n_descsz > size)
+            return NULL;
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
+            !memcmp(notes + name, "GNU", 4))
+            return hex_of((const unsigned char *)notes + content,
+                          note.n_descsz);
+        if (next > size)
+            return NULL;
+        at = next;
+    }
+    return NULL;
+}
+
+static void describe_segments(struct model_module *module,
+                              const struct dl_phdr_info *info)
+{
+    uintptr_t page = port_page_size();
+
+    module->bias = info->dlpi_addr;
+    module->start = UINTPTR_MAX;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t at = info->dlpi_addr + segment->p_vaddr;
+        if (segment->p_type == PT_NOTE && !module->build_id)
+            module->build_id = find_build_id(
+                (const char *)at, segment->p_memsz, segment->p_align);
+        if (segment->p_type != PT_LOAD)
+            continue;
+        if ((at & ~(page - 1)) < module->start)
+            module->start = at & ~(page - 1);
+        if (at + segment->p_memsz > module->end)
+            module->end = at + segment->p_memsz;
+    }
+    if (module->start > module->end)
+        module->start = module->end;
+}
+
+static bool grow(struct module_list *list)
+{
+    if (list->count < list->room)
+        return true;
+    size_t room = list->room ? 2 * list->room : 16;
+    struct model_module *modules =
+        realloc(list->modules, room * sizeof(*modules));
+
+    if (!modules)
+        return false;
+    list->modules = modules;
+    list->room = room;
+    return true;
+}
+
+static int add_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct module_list *list = arg;
+    bool first = list->count == 0; // the dynamic linker gives it first
+
+    (void)size;
+    if (!grow(list)) {
+        list->error = -ENOMEM;
+        return 1;
+    }
+    struct model_module *module = &list->modules[list->count];
+    *module = (struct model_module){0};
+    module->path = first ? executable_path() : strdup(info->dlpi_name);
+    if (!module->path) {
+        list->error = -ENOMEM;
+        return 1;
+    }
+    describe_segments(module, info);
+    list->count++;
+    return 0;
+}
+
+int model_load_modules(struct model_module **ret_modules, size_t *ret_count)
+{
+    struct module_list list = {0};
+
+    dl_iterate_phdr(add_module, &list);
+    if (list.error) {
+        model_free_modules(list.modules, list.count);
+        return list.error;
+    }
+    *ret_modules = list.modules;
+    *ret_count = list.count;
+    return 0;
+}
+
+void model_free_modules(struct model_module *modules, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(modules[i].path);
+        free(modules[i].build_id);
+    }
+    free(modules);
+}
+
+int model_add_modules(struct weft_dump *dump)
+{
+    return model_load_modules(&dump->modules, &dump->module_count);
+}
+
+// ---- The end. ----
+
+static void free_findings(struct weft_dump *dump)
+{
+    for (size_t i = 0; i < dump->finding_count; i++) {
+        free(dump->findings[i].tasks);
+        free(dump->findings[i].objects);
+        free(dump->findings[i].behind);
+    }
+    free(dump->findings);
+}
+
+void model_free(struct weft_dump *dump)
+{
+    if (dump->names)
+        dump->names_free(dump->names);
+    for (size_t i = 0; dump->args && dump->args[i]; i++)
+        free(dump->args[i]);
+    free(dump->args);
+    free(dump->problem);
+    free(dump->runtime);
+    free(dump->exe);
+    free(dump->host);
+    free(dump->tasks);
+    free(dump->objects);
+    free(dump->waiters);
+    free(dump->held);
+    free(dump->workers);
+    free(dump->stacks);
+    free(dump->pcs);
+    free(dump->sites);
+    free_findings(dump);
+    model_free_modules(dump->modules, dump->module_count);
+    free(dump->text);
+    free(dump->index);
+    free(dump);
+}

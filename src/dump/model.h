@@ -1,0 +1,153 @@
+// model.h -- A finished dump in memory: what capture fills, findings judge and
+// renderers show.
+//
+// One model for every source of a dump. It is written by one thread, then
+// never changed, save the names behind `names_once`, which src/report fills at
+// the first need. Tasks are in the order of their slots. Ids are those that a
+// person sees (T7); positions in arrays are called indexes.
+#ifndef WEFT_DUMP_MODEL_H
+#define WEFT_DUMP_MODEL_H
+
+#include <weft/dump.h>
+
+#include "base/lock.h"
+#include "port/port.h"
+
+// A task, in the least room that all its facts need. Times are nanoseconds.
+struct model_task {
+    uint64_t id;
+    uint64_t handle;
+    uint64_t parent; // id, or 0
+    uint64_t schedules;
+    int64_t state_ns;
+    int64_t age_ns;
+    int64_t cpu_ns;
+    int64_t timeout_in_ns;
+    uint64_t wait_task;   // id, or 0
+    uint32_t name;        // offset in `text`, or WEFT_NONE
+    uint32_t labels;      // offset in `text` of key\0value\0..., or WEFT_NONE
+    uint32_t object;      // index, or WEFT_NONE
+    uint32_t held;        // first entry in `held`, or WEFT_NONE
+    uint32_t stack;       // index, or WEFT_NONE
+    uint32_t site;        // index, or WEFT_NONE
+    uint32_t worker;      // index, or WEFT_NONE
+    uint32_t queue_place; // or WEFT_NONE
+    int32_t wait_fd;      // or -1
+    uint32_t stack_used;
+    uint32_t stack_size;
+    uint16_t held_count;
+    uint8_t label_count;
+    uint8_t state; // enum weft_task_state
+    uint8_t wait;  // enum weft_wait_kind
+    bool wait_write;
+};
+
+struct model_object {
+    enum weft_object_kind kind;
+    uint32_t name; // offset in `text`, or WEFT_NONE
+    uintptr_t address;
+    uint64_t owner; // id, or 0
+    uintptr_t taken_pc;
+    int64_t held_ns;
+    uint32_t waiter; // first entry in `waiters`
+    uint32_t waiter_count;
+    uint64_t used, limit;
+};
+
+struct model_stack {
+    uint32_t pc; // first entry in `pcs`; leaf first
+    uint32_t count;
+    enum weft_stack_end end;
+    uint32_t cut;   // with WEFT_STACK_CUT: frames left out before `cut_at`
+    uint32_t cut_at; // position in the stack
+    uint32_t error; // offset in `text`, or WEFT_NONE
+};
+
+struct model_finding {
+    enum weft_rule rule;
+    enum weft_severity severity;
+    enum weft_certainty certainty;
+    int64_t since_ns;
+    int64_t threshold_ns;
+    uint32_t *tasks;     // task indexes, in the order of the cycle: each waits
+    uint32_t *objects;   // for objects[i], held by the next; WEFT_NONE: a join
+    uint32_t task_count; // both, and `behind`, are owned
+    uint32_t *behind;    // task indexes
+    uint32_t behind_count;
+    uint32_t worker; // index, or WEFT_NONE
+};
+
+// A loaded module at the time of the dump.
+struct model_module {
+    char *path;      // owned
+    char *build_id;  // owned, hex, or NULL
+    uintptr_t bias;  // load address minus link address
+    uintptr_t start; // first mapped byte
+    uintptr_t end;   // one past the last
+};
+
+struct weft_dump {
+    _Atomic(uint32_t) references; // weft_dump_free drops one; adds are relaxed
+
+    int64_t wall_time_ns, process_start_ns;
+    int64_t pause_ns, total_ns;
+    int pid;
+    bool consistent, complete;
+    char *problem; // owned, or NULL
+    char *runtime; // owned
+    char *exe;     // owned, or NULL
+    char *host;    // owned
+    char **args;   // owned, NULL-terminated
+
+    struct model_task *tasks;
+    size_t task_count;
+    struct model_object *objects;
+    size_t object_count;
+    uint32_t *waiters; // task indexes
+    size_t waiter_count;
+    uint32_t *held; // object indexes
+    size_t held_count;
+    weft_dump_worker *workers;
+    size_t worker_count;
+    struct model_stack *stacks;
+    size_t stack_count;
+    // Return addresses, `sites` and `taken_pc` too: what is meant lies one byte
+    // before. Any other pc (where a signal struck, a function's entry) is
+    // stored plus one, so that this holds for all.
+    uintptr_t *pcs;
+    size_t pc_count;
+    uintptr_t *sites;
+    size_t site_count;
+    struct model_finding *findings;
+    size_t finding_count;
+    struct model_module *modules;
+    size_t module_count;
+    char *text; // all strings, each ended by zero
+    size_t text_size;
+
+    struct lock index_lock; // guards `index`
+    uint32_t *index;        // model_find's: ids hashed to task indexes, or NULL
+
+    struct lock names_lock; // guards `names`
+    struct symbols *names;  // report's, or NULL until first needed
+    void (*names_free)(struct symbols *);
+};
+
+// The string at an offset, or NULL for WEFT_NONE.
+const char *model_text(const struct weft_dump *dump, uint32_t offset);
+
+// The index of the task with an id, or WEFT_NONE. Only once `tasks` is whole:
+// the first call indexes them.
+uint32_t model_find(const struct weft_dump *dump, uint64_t id);
+
+// Gives back all memory of a dump whose last reference is gone.
+void model_free(struct weft_dump *dump);
+
+// Fills in the modules: those loaded in this process now. 0 or -ENOMEM.
+int model_add_modules(struct weft_dump *dump);
+
+// The same as an array of the caller's, the executable first.
+int model_load_modules(struct model_module **ret_modules, size_t *ret_count);
+void model_free_modules(struct model_module *modules, size_t count);
+
+#endif

@@ -1,0 +1,189 @@
+// port.h -- The boundary to machine and system; nothing else may cross it.
+//
+// Three back-ends stand behind these names: the real one (port_real.c and the
+// macros below, which compile away), the interleaving explorer, and the
+// simulator. So the files above it hold no atomics and no system calls of
+// time, waiting, memory or threads but these.
+#ifndef WEFT_PORT_H
+#define WEFT_PORT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- Atomics. The order is in the name. No stand-alone fences. ----
+
+typedef _Atomic(uint32_t) atomic_u32;
+typedef _Atomic(uint64_t) atomic_u64;
+
+#define load_relaxed(p) atomic_load_explicit(p, memory_order_relaxed)
+#define load_acquire(p) atomic_load_explicit(p, memory_order_acquire)
+#define load_seq_cst(p) atomic_load_explicit(p, memory_order_seq_cst)
+
+#define store_relaxed(p, v) atomic_store_explicit(p, v, memory_order_relaxed)
+#define store_release(p, v) atomic_store_explicit(p, v, memory_order_release)
+#define store_seq_cst(p, v) atomic_store_explicit(p, v, memory_order_seq_cst)
+
+#define xchg_acquire(p, v) atomic_exchange_explicit(p, v, memory_order_acquire)
+#define xchg_release(p, v) atomic_exchange_explicit(p, v, memory_order_release)
+#define xchg_acq_rel(p, v) atomic_exchange_explicit(p, v, memory_order_acq_rel)
+#define xchg_seq_cst(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
+
+// On failure *expected holds what was found, loaded with relaxed order (with
+// acquire or seq_cst order in the last two).
+#define cas_relaxed(p, expected, v)                                            \
+    atomic_compare_exchange_strong_explicit(                                   \
+        p, expected, v, memory_order_relaxed, memory_order_relaxed)
+#define cas_acquire(p, expected, v)                                            \
+    atomic_compare_exchange_strong_explicit(                                   \
+        p, expected, v, memory_order_acquire, memory_order_relaxed)
+#define cas_release(p, expected, v)                                            \
+    atomic_compare_exchange_strong_explicit(                                   \
+        p, expected, v, memory_order_release, memory_order_relaxed)
+#define cas_acq_rel(p, expected, v)                                            \
+    atomic_compare_exchange_strong_explicit(                                   \
+        p, expected, v, memory_order_acq_rel, memory_order_acquire)
+#define cas_seq_cst(p, expected, v)                                            \
+    atomic_compare_exchange_strong_explicit(                                   \
+        p, expected, v, memory_order_seq_cst, memory_order_seq_cst)
+
+// They return the value before.
+#define add_relaxed(p, n) atomic_fetch_add_explicit(p, n, memory_order_relaxed)
+#define add_acq_rel(p, n) atomic_fetch_add_explicit(p, n, memory_order_acq_rel)
+#define add_seq_cst(p, n) atomic_fetch_add_explicit(p, n, memory_order_seq_cst)
+#define sub_relaxed(p, n) atomic_fetch_sub_explicit(p, n, memory_order_relaxed)
+#define sub_acq_rel(p, n) atomic_fetch_sub_explicit(p, n, memory_order_acq_rel)
+#define sub_seq_cst(p, n) atomic_fetch_sub_explicit(p, n, memory_order_seq_cst)
+#define or_seq_cst(p, n) atomic_fetch_or_explicit(p, n, memory_order_seq_cst)
+
+// Tells the processor that this is a waiting loop.
+static inline void port_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// ---- Waiting. ----
+
+// Sleeps while *word is `expected`, until woken or the deadline (monotonic, or
+// INT64_MAX). 0 woken, perhaps for nothing; -EAGAIN the word differs;
+// -ETIMEDOUT. An interruption by a signal counts as a waking for nothing.
+int port_futex_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
+
+// Wakes up to `count` sleepers. Async-signal-safe.
+void port_futex_wake(atomic_u32 *word, uint32_t count);
+
+// ---- Time. ----
+
+// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. Async-signal-safe.
+int64_t port_now(void);
+int64_t port_wall_now(void);
+
+// Whether the processor's counter serves; set once, before main begins.
+extern bool port_has_counter;
+
+// A cheap counter that grows steadily and alike on all processors: the time
+// stamp counter where the kernel trusts it, CLOCK_MONOTONIC otherwise. Inline:
+// it stands on the path of every switch. Async-signal-safe.
+static inline uint64_t port_ticks(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_expect(port_has_counter, 1))
+        return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#endif
+    return (uint64_t)port_now();
+}
+
+// The time span of a number of ticks, by the rate measured since the start of
+// the process, to 1 in 10,000 or better. In the first millisecond of the
+// process it waits for that millisecond to pass. Async-signal-safe.
+int64_t port_ticks_to_ns(uint64_t ticks);
+
+// ---- Memory for stacks and tables. ----
+
+// Reserves zeroed memory, committed at first touch, not shared with forked
+// children when `stacks`, aligned to `align` (a power of two). NULL: no memory.
+void *port_reserve(size_t bytes, size_t align, bool stacks);
+void port_unreserve(void *start, size_t bytes);
+
+// Makes every access to a page-aligned range fault. 0, or -ENOSPC: no way is
+// left. Before Linux 6.13 a guard in the middle of a range costs two mappings,
+// so there guards end when the process has half of vm.max_map_count: past the
+// whole of it even malloc would fail.
+int port_guard(void *start, size_t bytes);
+
+// Hands the memory behind a range back to the system; it reads as zero after.
+// Guards stay.
+void port_discard(void *start, size_t bytes);
+
+// Lets forked children inherit a range, or not.
+void port_inherit(void *start, size_t bytes, bool inherit);
+
+size_t port_page_size(void);
+
+// ---- Threads and the machine. ----
+
+struct port_thread {
+    unsigned long handle;
+};
+
+// Starts a thread with all signals but the synchronous ones blocked. 0, or
+// -EAGAIN.
+int port_thread_start(struct port_thread *thread, const char *name,
+                      void *(*fn)(void *), void *arg);
+void port_thread_join(struct port_thread *thread);
+
+int port_thread_id(void); // the kernel's number of the calling thread
+unsigned port_cpus(void); // processors this process may use, quota included
+uint64_t port_random(void);
+
+// Calls these around fork in every later fork of the process. 0, or -ENOMEM.
+int port_at_fork(void (*before)(void), void (*in_parent)(void),
+                 void (*in_child)(void));
+
+// ---- Event source: readiness of descriptors. ----
+
+enum {
+    PORT_READABLE = 1, // or at end, or in error
+    PORT_WRITABLE = 2, // or in error
+};
+
+enum { PORT_EVENTS_MAX = 128 }; // the most that one wait returns
+
+struct port_event {
+    uint64_t token;
+    uint32_t ready; // PORT_READABLE | PORT_WRITABLE
+};
+
+struct port_poller {
+    int epoll;
+    int wakeup; // an eventfd
+};
+
+// 0, or -EMFILE, -ENFILE, -ENOMEM.
+int port_poller_init(struct port_poller *poller);
+void port_poller_deinit(struct port_poller *poller);
+
+// Watches a descriptor, edge-triggered, in both directions, until it is
+// closed or removed. Any token but UINT64_MAX. 0, or -errno (-EPERM: a kind of
+// descriptor that is always ready, for instance a plain file).
+int port_poller_add(struct port_poller *poller, int fd, uint64_t token);
+void port_poller_remove(struct port_poller *poller, int fd);
+
+// Waits for events until the deadline (past: looks only), at most `max`. Their
+// number; 0 also after port_poller_wake.
+int port_poller_wait(struct port_poller *poller, struct port_event *events,
+                     int max, int64_t deadline_ns);
+
+// Ends a wait, present or next. Any thread. Async-signal-safe.
+void port_poller_wake(struct port_poller *poller);
+
+#endif

@@ -1,0 +1,58 @@
+// frames.c -- How a frame looks in text.
+#include "report/frames.h"
+
+#include <string.h>
+
+// Where locations begin after the indent, and where a line ends at the latest.
+#define LOCATION_COLUMN 30
+#define LINE_COLUMNS 98
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+void frames_add_function(struct str *line, const weft_frame *frame,
+                         unsigned columns)
+{
+    static const char inlined[] = " (inlined)";
+    unsigned room = columns - (frame->inlined ? sizeof(inlined) - 1 : 0);
+
+    if (frame->function)
+        str_add_name(line, frame->function, false, room);
+    else
+        str_addf(line, "0x%llx", (unsigned long long)frame->pc);
+    if (frame->inlined)
+        str_add(line, inlined);
+}
+
+void frames_add_location(struct str *line, const weft_frame *frame,
+                         unsigned columns)
+{
+    struct str text;
+
+    str_init(&text, false, line->ascii);
+    if (frame->file) {
+        str_add_tail(&text, frame->file, columns - 11);
+        if (frame->line > 0)
+            str_addf(&text, ":%d", frame->line);
+    } else if (frame->module) {
+        str_add(&text, "in ");
+        str_add_tail(&text, base_name(frame->module), columns - 3);
+    }
+    str_style(line, STYLE_DIM);
+    str_add_str(line, &text);
+    str_style(line, STYLE_PLAIN);
+    str_deinit(&text);
+}
+
+void frames_add_line(struct str *line, const weft_frame *frame, unsigned indent)
+{
+    str_pad(line, indent, 0);
+    frames_add_function(line, frame, 54);
+    str_pad(line, indent + LOCATION_COLUMN, 1);
+    frames_add_location(line, frame, LINE_COLUMNS - line->columns);
+    str_add(line, "\n");
+}

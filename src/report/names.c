@@ -1,0 +1,99 @@
+// names.c -- The names that belong to a dump, under its lock.
+#include "report/names.h"
+
+#include <errno.h>
+
+#include "dump/model.h"
+#include "report/frames.h"
+#include "report/symbols.h"
+
+// The dump's symbols with its lock held, or NULL without it. They are a memory
+// of what the dump means, not a part of it, hence the cast.
+static struct symbols *acquire(const weft_dump *dump)
+{
+    struct weft_dump *memory = (struct weft_dump *)dump;
+
+    lock_acquire(&memory->names_lock);
+    if (!memory->names) {
+        memory->names = symbols_new(dump->modules, dump->module_count);
+        memory->names_free = symbols_free;
+    }
+    if (memory->names)
+        return memory->names;
+    lock_release(&memory->names_lock);
+    return NULL;
+}
+
+static void release(const weft_dump *dump)
+{
+    lock_release(&((struct weft_dump *)dump)->names_lock);
+}
+
+int names_load(const weft_dump *dump, const uintptr_t *pcs, size_t count)
+{
+    struct symbols *symbols = acquire(dump);
+
+    if (!symbols)
+        return -ENOMEM;
+    int failed = symbols_load(symbols, pcs, count);
+    release(dump);
+    return failed;
+}
+
+bool names_are_full(const weft_dump *dump)
+{
+    struct symbols *symbols = acquire(dump);
+
+    if (!symbols)
+        return false;
+    bool full = symbols_are_full(symbols);
+    release(dump);
+    return full;
+}
+
+int weft_dump_get_frames(const weft_dump *dump, uintptr_t pc,
+                         weft_frame *ret_frames, size_t max)
+{
+    if (!dump || (!ret_frames && max))
+        return -EINVAL;
+    struct symbols *symbols = acquire(dump);
+
+    if (!symbols)
+        return -ENOMEM;
+    int count = symbols_lookup(symbols, pc, ret_frames, max);
+    release(dump);
+    return count;
+}
+
+int names_find_place(const weft_dump *dump, uintptr_t pc, weft_frame *ret_frame)
+{
+    weft_frame frames[FRAMES_PER_PC_MAX];
+    int count = weft_dump_get_frames(dump, pc, frames, FRAMES_PER_PC_MAX);
+    int at = 0;
+
+    if (count < 0)
+        return count;
+    while (at < count - 1 && frames[at].runtime)
+        at++;
+    *ret_frame = frames[at];
+    return 0;
+}
+
+int names_find_top(const weft_dump *dump, uint32_t stack, weft_frame *ret_frame)
+{
+    if (stack >= dump->stack_count)
+        return 0;
+    const struct model_stack *about = &dump->stacks[stack];
+    weft_frame frame;
+
+    for (uint32_t i = 0; i < about->count; i++) {
+        int failed = names_find_place(dump, dump->pcs[about->pc + i], &frame);
+        if (failed)
+            return failed;
+        if (i == 0 || !frame.runtime)
+            *ret_frame = frame;
+        if (!frame.runtime)
+            return 1;
+    }
+    return about->count > 0;
+}

@@ -1,0 +1,30 @@
+// symbols.h -- Names for program counters: function, file, line, inlining.
+//
+// Every pc is a return address in the sense of dump/model.h: what is looked up
+// lies one byte before. Results are kept per pc, and their strings live as long
+// as the symbols. The caller guards a `struct symbols` with a lock.
+#ifndef WEFT_REPORT_SYMBOLS_H
+#define WEFT_REPORT_SYMBOLS_H
+
+#include <weft/dump.h>
+
+struct model_module;
+struct symbols;
+
+// Symbols of the modules of this process, which must outlive them. NULL: no
+// memory.
+struct symbols *symbols_new(const struct model_module *modules, size_t count);
+void symbols_free(struct symbols *symbols);
+
+// Looks up all of these at once, which is cheaper than one by one. 0, -ENOMEM.
+int symbols_load(struct symbols *symbols, const uintptr_t *pcs, size_t count);
+
+// Stores up to `max` frames of a pc, innermost first. Their number, which is at
+// least 1: a pc without a name is a frame without a function. Or -ENOMEM.
+int symbols_lookup(struct symbols *symbols, uintptr_t pc, weft_frame *ret_frames,
+                   size_t max);
+
+// Whether libdw could be loaded. Known once something was looked up.
+bool symbols_are_full(const struct symbols *symbols);
+
+#endif

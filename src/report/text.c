@@ -1,0 +1,194 @@
+// text.c -- A dump as text, for a person on a terminal at three in the morning.
+//
+// Who and when, how good the snapshot is, what is wrong, then the tasks in
+// groups, and what to do next. However many tasks there are, it stays short.
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "report/names.h"
+#include "report/view.h"
+
+#define NS_PER_SECOND INT64_C(1000000000)
+
+// ---- The head. ----
+
+static void add_wall_time(struct str *line, int64_t ns)
+{
+    time_t seconds = ns / NS_PER_SECOND;
+    struct tm tm;
+    char text[64];
+
+    if (!gmtime_r(&seconds, &tm) ||
+        !strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm))
+        return;
+    str_addf(line, "  %s.%03d UTC", text,
+             (int)(ns % NS_PER_SECOND / 1000000));
+}
+
+static const char *program_name(const weft_dump *dump)
+{
+    const char *path = dump->exe ? dump->exe : dump->runtime;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    return slash ? slash + 1 : path ? path : "?";
+}
+
+static void print_process(struct view *view)
+{
+    const weft_dump *dump = view->dump;
+    struct str *line = &view->line;
+
+    str_add_name(line, program_name(dump), false, 30);
+    str_addf(line, "  pid %d", dump->pid);
+    if (dump->host) {
+        str_add(line, " on ");
+        str_add_name(line, dump->host, false, 20);
+    }
+    str_add(line, "  up ");
+    str_add_time(line, dump->wall_time_ns - dump->process_start_ns);
+    add_wall_time(line, dump->wall_time_ns);
+    view_end_line(view);
+}
+
+static void print_counts(struct view *view)
+{
+    static const struct {
+        enum weft_task_state state;
+        const char *word;
+    } states[] = {
+        {WEFT_STATE_RUNNING, "running"}, {WEFT_STATE_READY, "ready"},
+        {WEFT_STATE_WAITING, "waiting"}, {WEFT_STATE_NEW, "new"},
+        {WEFT_STATE_DONE, "ended"},
+    };
+    const weft_dump *dump = view->dump;
+    struct str *line = &view->line;
+    uint64_t counts[5] = {0};
+    bool any = false;
+
+    for (size_t i = 0; i < dump->task_count; i++)
+        counts[dump->tasks[i].state]++;
+    str_add_count(line, dump->task_count);
+    str_addf(line, " task%s", view_plural(dump->task_count));
+    for (size_t i = 0; i < 5; i++) {
+        if (!counts[states[i].state])
+            continue;
+        str_add(line, any ? ", " : ": ");
+        str_add_count(line, counts[states[i].state]);
+        str_addf(line, " %s", states[i].word);
+        any = true;
+    }
+    str_addf(line, " · %zu worker%s", dump->worker_count,
+             view_plural(dump->worker_count));
+    if (dump->runtime && strcmp(dump->runtime, "weft") != 0) {
+        str_add(line, " · runtime \"");
+        str_add_name(line, dump->runtime, true, 20);
+        str_add(line, "\"");
+    }
+    view_end_line(view);
+}
+
+// A text of several words, on as many lines as it needs.
+static void add_words(struct view *view, const char *text)
+{
+    while (*text) {
+        char word[128];
+        size_t length = strcspn(text, " \n");
+        size_t kept = length < sizeof(word) - 1 ? length : sizeof(word) - 1;
+        struct str part;
+
+        memcpy(word, text, kept);
+        word[kept] = '\0';
+        str_init(&part, false, view->line.ascii);
+        str_add_name(&part, word, false, 80);
+        if (view->line.columns + 1 + part.columns > VIEW_COLUMNS - 2) {
+            view_end_line(view);
+            str_add(&view->line, "         ");
+        }
+        str_add(&view->line, " ");
+        str_add_str(&view->line, &part);
+        str_deinit(&part);
+        text += length;
+        text += strspn(text, " \n");
+    }
+}
+
+static void print_quality(struct view *view)
+{
+    const weft_dump *dump = view->dump;
+    struct str *line = &view->line;
+
+    str_add(line, dump->consistent ? "snapshot: consistent, "
+                                   : "snapshot: NOT OF ONE MOMENT, ");
+    str_add(line, dump->complete ? "complete" : "INCOMPLETE");
+    str_add(line, "; workers were stopped for ");
+    str_add_time(line, dump->pause_ns);
+    str_add(line, ", all took ");
+    str_add_time(line, dump->total_ns);
+    view_end_line(view);
+    if (dump->problem) {
+        str_style(line, STYLE_WARNING);
+        str_add(line, "missing:");
+        str_style(line, STYLE_PLAIN);
+        add_words(view, dump->problem);
+        view_end_line(view);
+    }
+}
+
+// ---- The foot. ----
+
+static void print_foot(struct view *view)
+{
+    struct str *line = &view->line;
+
+    if (!names_are_full(view->dump)) {
+        str_add(line, "(few names: libdw.so.1 was not found; Debian has it in "
+                      "the package libdw1)");
+        view_end_line(view);
+    }
+    str_add(line, "(");
+    if (view->hidden)
+        str_add(line, "weft's own frames are hidden: print with .verbose to "
+                      "see them · ");
+    str_add(line, "every task: weft_dump_print_json");
+    if (view->hidden)
+        view_end_line(view);
+    else
+        str_add(line, " ·");
+    str_add(line, " or WEFT_DUMP_FILE=PATH with the dump's signal)");
+    view_end_line(view);
+}
+
+static void print_all(struct view *view)
+{
+    print_process(view);
+    print_counts(view);
+    print_quality(view);
+    view_end_line(view);
+    view_print_findings(view);
+    view_print_groups(view);
+    print_foot(view);
+}
+
+int weft_dump_print_text(const weft_dump *dump,
+                         const weft_print_options *options, FILE *file)
+{
+    static const weft_print_options defaults = {.size = sizeof(defaults)};
+
+    if (!dump || !file || (options && options->size != sizeof(*options)))
+        return -EINVAL;
+    if (!options)
+        options = &defaults;
+    struct view view = {
+        .dump = dump, .file = file, .verbose = options->verbose};
+    int failed = groups_init(&view.groups, dump);
+
+    if (failed)
+        return failed;
+    str_init(&view.line, options->color, options->ascii);
+    print_all(&view);
+    failed = view.line.error;
+    str_deinit(&view.line);
+    groups_deinit(&view.groups);
+    return failed;
+}

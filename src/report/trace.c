@@ -1,0 +1,81 @@
+// trace.c -- Traces of single tasks: reading, naming, printing, freeing them.
+#include "dump/trace.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dump/model.h"
+#include "report/frames.h"
+#include "report/symbols.h"
+
+int weft_trace_get_pcs(const weft_trace *trace, const uintptr_t **ret_pcs,
+                       size_t *ret_count, enum weft_stack_end *ret_end)
+{
+    if (!trace || !ret_pcs || !ret_count || !ret_end)
+        return -EINVAL;
+    *ret_pcs = trace->pcs;
+    *ret_count = trace->count;
+    *ret_end = trace->end;
+    return 0;
+}
+
+// Makes the symbols, with the lock held.
+static int prepare(struct weft_trace *trace)
+{
+    if (!trace->modules) {
+        int failed = model_load_modules(&trace->modules, &trace->module_count);
+        if (failed)
+            return failed;
+    }
+    if (!trace->names)
+        trace->names = symbols_new(trace->modules, trace->module_count);
+    return trace->names ? 0 : -ENOMEM;
+}
+
+int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
+                          weft_frame *ret_frames, size_t max)
+{
+    // Names are a memory of what the trace means, not a part of it.
+    struct weft_trace *memory = (struct weft_trace *)trace;
+
+    if (!trace || (!ret_frames && max))
+        return -EINVAL;
+    lock_acquire(&memory->names_lock);
+    int count = prepare(memory);
+    if (count == 0)
+        count = symbols_lookup(memory->names, pc, ret_frames, max);
+    lock_release(&memory->names_lock);
+    return count;
+}
+
+int weft_trace_print(const weft_trace *trace, FILE *file)
+{
+    weft_frame frames[FRAMES_PER_PC_MAX];
+    struct str line;
+
+    if (!trace || !file)
+        return -EINVAL;
+    str_init(&line, false, false);
+    for (size_t i = 0; i < trace->count && !line.error; i++) {
+        int count = weft_trace_get_frames(trace, trace->pcs[i], frames,
+                                          FRAMES_PER_PC_MAX);
+        if (count < 0)
+            line.error = count;
+        for (int j = 0; j < count; j++) {
+            frames_add_line(&line, &frames[j], 0);
+            str_flush(&line, file);
+        }
+    }
+    str_deinit(&line);
+    return line.error;
+}
+
+void weft_trace_free(weft_trace *trace)
+{
+    if (!trace)
+        return;
+    symbols_free(trace->names);
+    model_free_modules(trace->modules, trace->module_count);
+    free(trace->pcs);
+    free(trace);
+}

@@ -1,0 +1,74 @@
+// view.c -- What the parts of the text share.
+#include "report/view.h"
+
+#include <string.h>
+
+void view_end_line(struct view *view)
+{
+    str_add(&view->line, "\n");
+    str_flush(&view->line, view->file);
+}
+
+void view_check(struct view *view, int result)
+{
+    if (result < 0 && !view->line.error)
+        view->line.error = result;
+}
+
+static void add_quoted(struct str *str, const char *name, unsigned columns)
+{
+    str_add(str, "\"");
+    str_add_name(str, name, true, columns);
+    str_add(str, "\"");
+}
+
+void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
+                   unsigned name_columns)
+{
+    const struct model_task *about = &dump->tasks[task];
+    const char *name = model_text(dump, about->name);
+
+    str_addf(str, "T%llu", (unsigned long long)about->id);
+    if (!name || name_columns < 4)
+        return;
+    str_add(str, " ");
+    str_style(str, STYLE_NAME);
+    add_quoted(str, name, name_columns);
+    str_style(str, STYLE_PLAIN);
+}
+
+void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
+                     bool kind, unsigned name_columns)
+{
+    const struct model_object *about = &dump->objects[object];
+    const char *name = model_text(dump, about->name);
+
+    if (kind)
+        str_add(str, about->kind == WEFT_OBJECT_MUTEX ? "mutex " : "channel ");
+    if (name)
+        add_quoted(str, name, name_columns);
+    else
+        str_addf(str, "0x%llx", (unsigned long long)about->address);
+}
+
+void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns)
+{
+    struct str min, max;
+
+    str_init(&min, false, str->ascii);
+    str_init(&max, false, str->ascii);
+    str_add_time(&min, min_ns);
+    str_add_time(&max, max_ns);
+    str_add_str(str, &min);
+    if (min.used != max.used || memcmp(min.data, max.data, min.used) != 0) {
+        str_add(str, " … ");
+        str_add_str(str, &max);
+    }
+    str_deinit(&min);
+    str_deinit(&max);
+}
+
+const char *view_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}

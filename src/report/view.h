@@ -1,0 +1,64 @@
+// view.h -- What the parts of the text share: the dump, its groups, the line
+// being made.
+#ifndef WEFT_REPORT_VIEW_H
+#define WEFT_REPORT_VIEW_H
+
+#include <weft/dump.h>
+
+#include "dump/model.h"
+#include "report/groups.h"
+#include "report/write.h"
+
+// No line is longer than this many columns, unless weft itself counts wrong.
+#define VIEW_COLUMNS 100
+
+struct view {
+    const weft_dump *dump;
+    FILE *file;
+    bool verbose;
+    struct groups groups;
+    struct str line;
+    size_t hidden; // weft's own frames that were left out
+};
+
+// Writes the line out.
+void view_end_line(struct view *view);
+
+// Takes note of an error of a call that returns one.
+void view_check(struct view *view, int result);
+
+// T7 "transfer 8841": the id alone if there is no name or no room for it.
+void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
+                   unsigned name_columns);
+
+// mutex "accounts"; without a name its address; the kind only if asked for.
+void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
+                     bool kind, unsigned name_columns);
+
+// A span of times, or one if both read alike.
+void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns);
+
+// "s" unless there is one.
+const char *view_plural(uint64_t count);
+
+// text_findings.c: the findings, with an empty line after each.
+void view_print_findings(struct view *view);
+
+// text_groups.c: the groups, with an empty line after each.
+void view_print_groups(struct view *view);
+
+// text_summary.c: what stands in place of the tasks of a big group.
+void view_print_summary(struct view *view, const struct group *group);
+
+// text_summary.c: the big groups of a dump as a table.
+void view_print_table(struct view *view);
+
+// text_groups.c: what a group waits for; who started its tasks, and where.
+void view_add_what(struct view *view, struct str *str,
+                   const struct group *group);
+void view_add_origins(struct view *view, const struct group *group);
+
+// A group of more tasks than these is summed up.
+#define VIEW_LISTED_MAX 20
+
+#endif

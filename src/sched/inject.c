@@ -1,0 +1,37 @@
+// inject.c -- The shared queue: tasks from outside, and what overflows.
+//
+//   N1  length is stored (seq_cst) after the list has changed, and loaded
+//       (seq_cst) by workers that look for work: of a push followed by a look
+//       at the idle set, and a going to sleep followed by a look at length, at
+//       least one sees the other (idle.c H1).
+#include "sched/inject.h"
+
+void inject_push(struct inject *inject, struct task_list *tasks)
+{
+    lock_acquire(&inject->lock);
+    store_relaxed(&inject->total, load_relaxed(&inject->total) + tasks->count);
+    task_list_append(&inject->list, tasks);
+    store_seq_cst(&inject->length, inject->list.count); // N1
+    lock_release(&inject->lock);
+}
+
+void inject_pop(struct inject *inject, uint32_t max,
+                struct task_list *ret_tasks)
+{
+    if (inject_empty(inject))
+        return;
+    lock_acquire(&inject->lock);
+    while (max-- > 0) {
+        struct task *task = task_list_pop(&inject->list);
+        if (task == NULL)
+            break;
+        task_list_push(ret_tasks, task);
+    }
+    store_seq_cst(&inject->length, inject->list.count); // N1
+    lock_release(&inject->lock);
+}
+
+bool inject_empty(const struct inject *inject)
+{
+    return load_seq_cst(&inject->length) == 0; // N1
+}

@@ -1,0 +1,47 @@
+// queue.h -- Bounded run queue: one owner, any number of thieves, FIFO.
+#ifndef WEFT_SCHED_QUEUE_H
+#define WEFT_SCHED_QUEUE_H
+
+#include "task/task.h"
+
+enum {
+#ifdef WEFT_HOSTILE
+    QUEUE_CAP = 2,
+#else
+    QUEUE_CAP = 256,
+#endif
+    QUEUE_MASK = QUEUE_CAP - 1,
+};
+
+struct queue {
+    atomic_u64 head; // owner and thieves, by CAS; I2
+    atomic_u64 tail; // owner; P1
+    _Atomic(struct task *) slots[QUEUE_CAP];
+};
+
+// Owner: adds at the tail. False: full. `seen`: in such an order that a worker
+// about to sleep cannot miss it (P4).
+bool queue_push(struct queue *queue, struct task *task, bool seen);
+
+// Owner: takes the oldest; NULL if there is none.
+struct task *queue_pop(struct queue *queue);
+
+// Owner: takes the older half at once (at least one), to make room, and
+// appends it. Empty only if thieves were faster.
+void queue_pop_half(struct queue *queue, struct task_list *ret_tasks);
+
+// Takes half of the victim's tasks, rounded up; the newest of them is
+// returned, the others go to the end of the thief's own queue, as far as there
+// is room. NULL: nothing there. *ret_count is how many were taken.
+struct task *queue_steal(struct queue *victim, struct queue *thief,
+                         uint32_t *ret_count);
+
+// How many are inside; a moment old.
+uint32_t queue_length(const struct queue *queue);
+
+// Copies the tasks inside, oldest first, without taking them: at most `max`.
+// A consistent picture only while nobody takes (see src/dump).
+uint32_t queue_peek(const struct queue *queue, struct task **ret_tasks,
+                    uint32_t max);
+
+#endif

@@ -1,0 +1,200 @@
+// runtime.h -- The nouns of the scheduler: runtime, worker, core; and the
+// calls by which the rest of weft schedules.
+#ifndef WEFT_SCHED_RUNTIME_H
+#define WEFT_SCHED_RUNTIME_H
+
+#include <weft/metrics.h>
+#include <weft/runtime.h>
+
+#include "driver/driver.h"
+#include "sched/idle.h"
+#include "sched/inject.h"
+#include "sched/park.h"
+#include "sched/queue.h"
+#include "sched/stats.h"
+#include "task/switch.h"
+#include "task/table.h"
+
+enum {
+    WORKERS_MAX = 1024,
+    RUNTIMES_MAX = 255, // tags are 8 bits, and 0 means none
+};
+
+// What a worker needs to run tasks. Exactly one worker holds it, save while
+// it takes part in a dump (src/dump/rendezvous.c). Written by that worker;
+// the atomics are read by others, relaxed: they are figures.
+struct core {
+    struct queue queue;
+    _Atomic(struct task *) next; // C1 in worker.c
+    uint32_t tick;
+    uint32_t next_runs;      // tasks in a row taken from `next`
+    uint32_t budget;         // operations left until the task must yield
+    struct stats stats;
+    uint64_t random;
+    uint64_t id_next;        // ids set aside for spawns here
+    uint64_t id_end;         //
+    struct task *free;       // free slots of the default class, newest first
+    uint32_t free_count;     //
+    atomic_u64 spawned;      // S1 in shutdown.c
+    atomic_u64 finished;     // S1 in shutdown.c
+    atomic_u64 runs;
+    atomic_u64 busy; // ticks
+    atomic_u64 mean_run_ns;
+    atomic_u64 parks;
+    atomic_u64 noop_parks;
+    atomic_u64 steals;
+    atomic_u64 steal_operations;
+    atomic_u64 local_schedules;
+    atomic_u64 overflows;
+};
+
+// Why a task left the worker's hands.
+enum leaving {
+    LEAVE_YIELD,
+    LEAVE_PARK,
+    LEAVE_DONE,
+};
+
+// Whether a worker can touch queues and tasks, as dumps must know.
+enum presence {
+    PRESENCE_OUT, // not started, asleep, or ended
+    PRESENCE_IN,
+};
+
+// A thread that runs tasks.
+struct worker {
+    struct weft_runtime *runtime;
+    uint32_t index;
+    struct core *core;                // NULL while lent to a dump
+    struct port_thread thread;        //
+    void *sp;                         // of the loop, while a task runs
+    struct fiber fiber;               // of the thread's stack
+    enum leaving leaving;             // set by the task as it leaves
+    uint64_t now;                     // ticks at the last switch
+    bool searching;                   //
+    void *alternate;                  // signal stack, dump's own
+    struct parker parker;             //
+    atomic_u32 tid;                   // of the thread, 0 before it starts
+    atomic_u32 presence;              // dump/rendezvous.c
+    _Atomic(struct task *) current;   // release by its worker, for dumps
+    atomic_u64 current_since;         // ticks; relaxed: a figure
+};
+
+// How the dump hangs off the scheduler, which knows no more of it than this.
+struct trace_ops {
+    // A worker between two tasks, with a dump asked for: takes part, and gives
+    // its core back whatever happened.
+    struct core *(*trace_core)(struct worker *worker, struct core *core);
+    // In a worker's thread, before its first task and after its last.
+    void (*worker_begins)(struct worker *worker);
+    void (*worker_ends)(struct worker *worker);
+};
+
+enum runtime_phase {
+    RUNTIME_RUNS,
+    RUNTIME_ENDING, // no new tasks; all are being cancelled
+    RUNTIME_ENDED,  // no tasks; workers leave
+};
+
+struct weft_runtime {
+    struct table table;
+    struct driver driver;
+    struct inject inject;
+    struct idle idle;
+    uint32_t worker_count;
+    struct worker *workers;
+    struct core *cores;
+    uint32_t stack_class; // default
+    uint32_t tag;         // in handles; index into the registry
+    atomic_u32 phase;     // enum runtime_phase; S2 in shutdown.c
+    atomic_u32 finishing; // S1 in shutdown.c: bumped by a finish while ENDING
+    atomic_u64 next_id;   // relaxed: ids need only differ
+    uint64_t outside;     // tasks spawned by threads; under inject.lock
+    atomic_u32 trace_asked;          // dump/rendezvous.c; seq_cst there
+    const struct trace_ops *trace;   // NULL: no dumps
+    void *dumps;                     // dump's own
+    struct fd_table *fds;            // io's own
+    struct port_thread watchdog;     //
+    atomic_u32 watchdog_stop;        //
+    atomic_u64 dumps_taken;          // relaxed: figures
+    atomic_u64 dumps_incomplete;     //
+    char name[WEFT_NAME_MAX];        // settings: written before it starts
+    uint32_t max_tasks;              //
+    int64_t no_yield_ns;             //
+    int64_t dump_patience_ns;        //
+};
+
+// The worker of the calling thread, NULL in others. The address must not be
+// kept across anything that parks: ask again.
+struct worker *worker_self(void);
+
+// The task that the calling thread runs, or NULL.
+struct task *task_self(void);
+
+// The runtime of a tag, or NULL; and of a task.
+struct weft_runtime *runtime_of_tag(uint32_t tag);
+struct weft_runtime *runtime_of(const struct task *task);
+
+// Finds a task's slot by handle in any runtime, as table_find.
+struct task *task_find(weft_task handle);
+
+// ---- For whoever makes tasks ready or parks. ----
+
+// Puts a task that the caller owns, NEW or READY, into a queue.
+void sched_schedule(struct task *task);
+
+// The same for many, from any thread.
+void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks);
+
+// Leaves the worker. PARK: a wait has been announced. YIELD: ready at once.
+void sched_leave(enum leaving leaving);
+
+// Counts one operation that did not have to wait; yields when a task has had
+// many in a row.
+void sched_spend(void);
+
+// ---- Parts of the scheduler. ----
+
+// Makes the parts of a runtime whose settings are filled in; it is zero
+// otherwise. 0, -ENOMEM, -EAGAIN (too many runtimes), -EMFILE or -ENFILE.
+int runtime_init(struct weft_runtime *runtime, uint32_t workers);
+void runtime_deinit(struct weft_runtime *runtime);
+
+// Starts the threads. 0 or -EAGAIN.
+int runtime_start(struct weft_runtime *runtime);
+
+// Cancels and waits for all tasks, and ends the threads.
+void runtime_stop(struct weft_runtime *runtime);
+
+// The first half of that.
+void runtime_drain(struct weft_runtime *runtime);
+
+void *worker_main(void *worker);
+void *watchdog_main(void *runtime);
+
+// Wakes a sleeping worker if work was added and nobody searches.
+void sched_notify(struct weft_runtime *runtime);
+
+// Frees a slot whose task has ended and whose result nobody wants. The
+// caller holds the slot's lock, which it gives back.
+void task_release(struct task *task);
+
+// What a spawn needs beyond what the user says.
+struct spawn {
+    uintptr_t site;           // pc of the call
+    struct task_owner *owner; // a scope, or NULL
+    int64_t deadline_ns;      // of that scope, or WEFT_NEVER
+};
+
+// Starts a task, as weft_task_spawn.
+int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
+               const struct spawn *spawn, weft_task *ret_task);
+
+// As weft_task_cancel, for a slot that a lock or the caller keeps from being
+// reused; if it is reused all the same, nothing happens.
+void task_cancel(struct task *task);
+
+// Called by the worker once a task has left its stack for good.
+void task_finish(struct worker *worker, struct task *task);
+
+#endif

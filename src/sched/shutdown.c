@@ -1,0 +1,62 @@
+// shutdown.c -- The orderly end of a runtime's tasks: cancel and drain.
+//
+//   S1  Live tasks = those spawned - those finished. Cores count both; a task
+//       counts its children as spawned before it counts itself as finished
+//       (release), and the counting reads `finished` of all cores first
+//       (acquire), then `spawned`: so if both sums agree, no task was alive in
+//       between. A finish then looks at `phase` (seq_cst); whoever ends the
+//       runtime stores phase (seq_cst) before it counts: so either the
+//       counting sees the finish, or the finish bumps `finishing` and wakes.
+//   S2  phase only grows. ENDING is stored under inject.lock, so a spawn from
+//       outside either counts before or is refused. A spawn by a task may slip
+//       through with a child that the cancelling walk has passed already; so
+//       the walk is repeated until nobody lives. ENDED comes after
+//       that (release) -> workers (acquire) leave.
+#include "sched/runtime.h"
+
+enum { LOOK_AGAIN_NS = 5000000 };
+
+static uint64_t live(struct weft_runtime *runtime)
+{
+    uint64_t finished = 0;
+    uint64_t spawned = 0;
+
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        finished += load_acquire(&runtime->cores[i].finished); // S1
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        spawned += load_acquire(&runtime->cores[i].spawned); // S1
+    lock_acquire(&runtime->inject.lock);
+    spawned += runtime->outside;
+    lock_release(&runtime->inject.lock);
+    return spawned - finished;
+}
+
+static void cancel_all(struct weft_runtime *runtime)
+{
+    uint32_t used = load_acquire(&runtime->table.used); // table.c T1
+
+    for (uint32_t i = 0; i < used; i++) {
+        struct task *task = table_at(&runtime->table, i);
+        enum phase phase = STATE_PHASE(load_acquire(&task->state)); // P1
+        if (phase == PHASE_FREE || phase == PHASE_DONE)
+            continue;
+        lock_acquire(&task->lock);
+        task_cancel(task);
+        lock_release(&task->lock);
+    }
+}
+
+void runtime_drain(struct weft_runtime *runtime)
+{
+    lock_acquire(&runtime->inject.lock);
+    store_seq_cst(&runtime->phase, RUNTIME_ENDING); // S1, S2
+    lock_release(&runtime->inject.lock);
+    for (;;) {
+        uint32_t finishing = load_seq_cst(&runtime->finishing); // S1
+        if (live(runtime) == 0)
+            break;
+        cancel_all(runtime);
+        (void)port_futex_wait(&runtime->finishing, finishing,
+                              port_now() + LOOK_AGAIN_NS);
+    }
+}

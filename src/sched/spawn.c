@@ -1,0 +1,419 @@
+// spawn.c -- A task's birth and end; joining, detaching, cancelling it.
+//
+//   I1  A task's end is decided under its slot's lock: by `join` it goes to
+//       the waiting joiner, to its owner, to nobody, or stays in the slot as
+//       DONE until it is asked for. Exactly one of these, so the slot is
+//       released exactly once.
+//   I2  A slot found by handle is used only under its lock, after the
+//       generation was compared there (table.c T2).
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/panic.h"
+#include "sched/runtime.h"
+#include "task/waiter.h"
+
+enum {
+    FREE_MAX = 64,  // slots a core keeps
+    FREE_BATCH = 32, // that it takes and gives at once
+    ID_BATCH = 64,
+};
+
+// ---- Slots ----
+
+static bool is_local(struct worker *worker, const struct weft_runtime *runtime)
+{
+    return worker != NULL && worker->runtime == runtime && worker->core != NULL;
+}
+
+static int take_slot(struct weft_runtime *runtime, struct core *core,
+                     uint32_t class, struct task **ret_task)
+{
+    struct task_list taken = {0};
+    bool cached = core != NULL && class == runtime->stack_class;
+    uint32_t batch = cached ? FREE_BATCH : 1;
+
+    if (cached && core->free != NULL) {
+        *ret_task = core->free;
+        core->free = core->free->next;
+        core->free_count--;
+        return 0;
+    }
+    int error = table_take(&runtime->table, class, batch, &taken);
+    if (error != 0)
+        return error;
+    *ret_task = task_list_pop(&taken);
+    if (cached) {
+        core->free = taken.head;
+        core->free_count = taken.count;
+    }
+    return 0;
+}
+
+static void give_many(struct weft_runtime *runtime, struct core *core)
+{
+    struct task_list many = {0};
+
+    for (uint32_t i = 0; i < FREE_BATCH; i++) {
+        struct task *task = core->free;
+        core->free = task->next;
+        task_list_push(&many, task);
+    }
+    core->free_count -= FREE_BATCH;
+    table_give(&runtime->table, &many);
+}
+
+static void give_slot(struct task *task)
+{
+    struct weft_runtime *runtime = runtime_of(task);
+    struct worker *worker = worker_self();
+
+    if (is_local(worker, runtime) &&
+        task->stack_class == runtime->stack_class) {
+        struct core *core = worker->core;
+        task->next = core->free;
+        core->free = task;
+        if (++core->free_count > FREE_MAX)
+            give_many(runtime, core);
+        return;
+    }
+    struct task_list one = {0};
+    task_list_push(&one, task);
+    table_give(&runtime->table, &one);
+}
+
+void task_release(struct task *task)
+{
+    uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
+
+    store_relaxed(&task->generation,
+                  load_relaxed(&task->generation) + 1); // table.c T2
+    store_release(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P1
+    lock_release(&task->lock);
+    give_slot(task);
+}
+
+// ---- Birth ----
+
+static void copy_name(char *to, const char *from)
+{
+    size_t length = from == NULL ? 0 : strnlen(from, WEFT_NAME_MAX - 1);
+
+    memcpy(to, from == NULL ? "" : from, length);
+    to[length] = '\0';
+}
+
+static bool copy_labels(struct task *child, const struct task *parent)
+{
+    struct label **end = &child->top->labels;
+
+    *end = NULL;
+    if (parent == NULL)
+        return true;
+    for (struct label *l = parent->top->labels; l != NULL; l = l->next) {
+        *end = malloc(sizeof **end);
+        if (*end == NULL)
+            return false;
+        **end = *l;
+        (*end)->next = NULL;
+        end = &(*end)->next;
+    }
+    return true;
+}
+
+static void free_labels(struct task *task)
+{
+    while (task->top->labels != NULL) {
+        struct label *label = task->top->labels;
+        task->top->labels = label->next;
+        free(label);
+    }
+}
+
+static uint64_t new_id(struct weft_runtime *runtime, struct core *core)
+{
+    if (core == NULL)
+        return add_relaxed(&runtime->next_id, 1);
+    if (core->id_next == core->id_end) {
+        core->id_next = add_relaxed(&runtime->next_id, ID_BATCH);
+        core->id_end = core->id_next + ID_BATCH;
+    }
+    return core->id_next++;
+}
+
+// The first function on every task's stack.
+static void body(void *arg)
+{
+    struct task *task = arg;
+
+    fiber_enter(&worker_self()->fiber, &task->top->fiber);
+    task->arg = task->fn(task->arg);
+    sched_leave(LEAVE_DONE);
+}
+
+static bool check(const weft_task_options *options, weft_task_fn *fn)
+{
+    return fn != NULL &&
+           (options == NULL || options->size == sizeof *options);
+}
+
+// Everything of a slot that is the task's, save its state and its id.
+static bool fill(struct task *task, const weft_task_options *options,
+                 weft_task_fn *fn, void *arg, const struct spawn *spawn)
+{
+    struct task *parent = task_self();
+
+    if (!copy_labels(task, parent)) {
+        free_labels(task);
+        return false;
+    }
+    copy_name(task->top->name, options == NULL ? NULL : options->name);
+    fiber_init(&task->top->fiber, stack_low(task),
+               (size_t)((char *)task->top - stack_low(task)));
+    task->sp = switch_prepare(task->top, body, task);
+    store_relaxed(&task->flags, 0); // published with the state
+    task->fn = fn;
+    task->arg = arg;
+    task->spawned = port_ticks();
+    task->since = task->spawned;
+    task->cpu = 0;
+    task->wait_kind = WEFT_WAIT_NONE;
+    task->site = spawn->site;
+    task->parent = parent == NULL ? 0 : parent->id;
+    task->held = NULL;
+    task->joiner = NULL;
+    task->owner = spawn->owner;
+    task->scopes = NULL;
+    task->scope_deadline = spawn->deadline_ns;
+    return true;
+}
+
+// Counts a task spawned by a thread, unless the runtime is ending: shutdown.c.
+static bool count_outside(struct weft_runtime *runtime)
+{
+    lock_acquire(&runtime->inject.lock);
+    bool runs = load_relaxed(&runtime->phase) == RUNTIME_RUNS;
+    if (runs)
+        runtime->outside++;
+    lock_release(&runtime->inject.lock);
+    return runs;
+}
+
+static void uncount_outside(struct weft_runtime *runtime)
+{
+    lock_acquire(&runtime->inject.lock);
+    runtime->outside--;
+    lock_release(&runtime->inject.lock);
+}
+
+static int make(struct weft_runtime *runtime, struct core *core,
+                const weft_task_options *options, weft_task_fn *fn, void *arg,
+                const struct spawn *spawn, struct task **ret_task)
+{
+    uint32_t class = runtime->stack_class;
+    struct task *task;
+
+    if (options != NULL && options->stack_size != 0)
+        class = stack_class(options->stack_size);
+    if (class == 0)
+        return -EINVAL;
+    int error = take_slot(runtime, core, class, &task);
+    if (error != 0)
+        return error;
+    if (!fill(task, options, fn, arg, spawn)) {
+        give_slot(task);
+        return -ENOMEM;
+    }
+    task->id = new_id(runtime, core);
+    *ret_task = task;
+    return 0;
+}
+
+static void publish(struct task *task, enum join_mode mode)
+{
+    uint64_t count = STATE_COUNT(load_relaxed(&task->state));
+
+    task->join = (uint8_t)mode;
+    task->top->first_count = count;
+    if (task->owner != NULL)
+        task->owner->begins(task->owner, task);
+    store_release(&task->state, STATE(count, 0, PHASE_NEW)); // task.h P1
+    sched_schedule(task);
+}
+
+int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
+               const struct spawn *spawn, weft_task *ret_task)
+{
+    struct worker *worker = worker_self();
+    struct weft_runtime *runtime = worker == NULL ? NULL : worker->runtime;
+    struct task *task = NULL;
+
+    if (!check(options, fn))
+        return -EINVAL;
+    if (options != NULL && options->runtime != NULL)
+        runtime = options->runtime;
+    if (runtime == NULL)
+        return -EPERM;
+    struct core *core = is_local(worker, runtime) ? worker->core : NULL;
+    if (core == NULL ? !count_outside(runtime)
+                     : load_relaxed(&runtime->phase) != RUNTIME_RUNS)
+        return -ESHUTDOWN; // missed by a moment: shutdown.c S2
+    int error = make(runtime, core, options, fn, arg, spawn, &task);
+    if (error != 0) {
+        if (core == NULL)
+            uncount_outside(runtime);
+        return error;
+    }
+    if (core != NULL)
+        store_relaxed(&core->spawned, load_relaxed(&core->spawned) + 1);
+    if (ret_task != NULL)
+        *ret_task = task_handle(task);
+    publish(task, spawn->owner != NULL ? JOIN_SCOPED
+                  : ret_task != NULL   ? JOIN_OPEN
+                                       : JOIN_DETACHED);
+    return 0;
+}
+
+int weft_task_spawn(const weft_task_options *options, weft_task_fn *fn,
+                    void *arg, weft_task *ret_task)
+{
+    struct spawn spawn = {
+        .site = (uintptr_t)__builtin_return_address(0),
+        .deadline_ns = WEFT_NEVER,
+    };
+
+    return task_spawn(options, fn, arg, &spawn, ret_task);
+}
+
+// ---- End ----
+
+// A task that ends with something open has left others without hope: say so
+// while the names are still known.
+static void check_end(struct task *task)
+{
+    char text[TASK_LABEL_MAX];
+
+    if (task->held != NULL)
+        panic("task %s ended while it held mutex \"%s\"",
+              task_describe(task, text),
+              task->held->name == NULL ? "" : task->held->name);
+    if (task->scopes != NULL)
+        panic("task %s ended inside a scope that it had entered",
+              task_describe(task, text));
+    if (!stack_intact(task))
+        panic("task %s overflowed its stack of %zu bytes",
+              task_describe(task, text), (size_t)1 << task->stack_class);
+}
+
+static void hand_over(struct task *task)
+{
+    struct task *ready = NULL;
+
+    switch ((enum join_mode)task->join) {
+    case JOIN_OPEN:
+        task_set_phase(task, 0, PHASE_DONE);
+        lock_release(&task->lock);
+        return;
+    case JOIN_WAITED:
+        *(void **)task->joiner->data = task->arg;
+        enum fired fired = waiter_fire(task->joiner, 0, &ready);
+        if (fired == FIRED_LOST) { // it gave up, and will see DONE
+            task->join = JOIN_OPEN;
+            task_set_phase(task, 0, PHASE_DONE);
+            lock_release(&task->lock);
+            return;
+        }
+        task_release(task);
+        if (fired == FIRED_READY)
+            sched_schedule(ready);
+        return;
+    case JOIN_SCOPED:
+    case JOIN_DETACHED:
+        task_release(task);
+        return;
+    }
+}
+
+void task_finish(struct worker *worker, struct task *task)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct core *core = worker->core;
+
+    check_end(task);
+    if (task->top->labels != NULL)
+        free_labels(task);
+    fiber_deinit(&task->top->fiber);
+    if (task->owner != NULL)
+        task->owner->ended(task->owner, task);
+    lock_acquire(&task->lock);
+    hand_over(task);
+    store_release(&core->finished,
+                  load_relaxed(&core->finished) + 1); // shutdown.c S1
+    if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
+        (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1
+        port_futex_wake(&runtime->finishing, 1);
+    }
+}
+
+// ---- Cancelling and detaching ----
+
+void task_cancel(struct task *task)
+{
+    (void)or_seq_cst(&task->flags, TASK_CANCELED); // task.h P2
+    uint64_t word = load_seq_cst(&task->state);    // task.h P2
+    enum phase phase = STATE_PHASE(word);
+
+    if (phase != PHASE_PARKING && phase != PHASE_WAITING)
+        return;
+    if (STATE_OUTCOME(word) & WAIT_FIRM)
+        return;
+    if (waiter_fire_word(task, word, ECANCELED) == FIRED_READY)
+        sched_schedule(task);
+}
+
+// The slot of a handle, locked; NULL: no such task any more.
+static struct task *find_locked(weft_task handle)
+{
+    struct task *task = task_find(handle);
+
+    if (task == NULL)
+        return NULL;
+    lock_acquire(&task->lock);
+    if (table_is(task, handle)) // I2
+        return task;
+    lock_release(&task->lock);
+    return NULL;
+}
+
+int weft_task_cancel(weft_task handle)
+{
+    struct task *task = find_locked(handle);
+
+    if (task == NULL)
+        return -ESRCH;
+    task_cancel(task);
+    lock_release(&task->lock);
+    return 0;
+}
+
+int weft_task_detach(weft_task handle)
+{
+    struct task *task = find_locked(handle);
+    int error = 0;
+
+    if (task == NULL)
+        return -ESRCH;
+    if (task->join == JOIN_WAITED) {
+        error = -EBUSY;
+    } else if (task->join != JOIN_OPEN) {
+        error = -ESRCH;
+    } else if (STATE_PHASE(load_acquire(&task->state)) == PHASE_DONE) { // P1
+        task_release(task);
+        return 0;
+    } else {
+        task->join = JOIN_DETACHED;
+    }
+    lock_release(&task->lock);
+    return error;
+}

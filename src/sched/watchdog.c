@@ -1,0 +1,46 @@
+// watchdog.c -- Sees to it that work is not bound to a worker that is stuck.
+//
+// Workers poll the driver and hand on work between two tasks. If a task keeps
+// its worker for long, what waits behind it (in `next`, in the driver) would
+// wait too, though others sleep. Every tick the watchdog looks whether a
+// worker has run the same task since the last tick while somebody sleeps, and
+// if so wakes a sleeper, which searches, steals, and then sleeps in the
+// driver. It ticks seldom while everyone sleeps.
+#include "sched/runtime.h"
+
+enum {
+    TICK_NS = 10000000,
+    TICK_IDLE_NS = 100000000,
+};
+
+// Whether a worker is where it was at the last tick, inside a task.
+static bool stands_still(struct worker *worker, struct core *core,
+                         uint64_t *runs)
+{
+    uint64_t now = load_relaxed(&core->runs); // a figure
+    bool still = *runs == now && load_relaxed(&worker->current) != NULL;
+
+    *runs = now;
+    return still;
+}
+
+void *watchdog_main(void *arg)
+{
+    struct weft_runtime *runtime = arg;
+    uint64_t runs[WORKERS_MAX] = {0};
+
+    while (load_relaxed(&runtime->watchdog_stop) == 0) { // only an end
+        uint32_t sleepers = idle_sleepers(&runtime->idle);
+        bool all_sleep = sleepers == runtime->worker_count;
+        bool stuck = false;
+        for (uint32_t i = 0; i < runtime->worker_count; i++)
+            stuck |= stands_still(&runtime->workers[i], &runtime->cores[i],
+                                  &runs[i]);
+        if (stuck && sleepers > 0)
+            sched_notify(runtime);
+        (void)port_futex_wait(&runtime->watchdog_stop, 0,
+                              port_now() + (all_sleep ? TICK_IDLE_NS
+                                                      : TICK_NS));
+    }
+    return NULL;
+}

@@ -1,0 +1,512 @@
+// worker.c -- A worker's life: take a task, run it, look elsewhere, sleep.
+//
+//   C1  A core's `next` holds at most one task, just woken or spawned by the
+//       one that runs. Its owner puts and takes by exchange, and so may a
+//       thief, but only when the running task has kept the worker for long:
+//       so a task is never bound to wait behind one that does not yield.
+//       Tasks in `next` wake nobody: their worker will come to them next. At
+//       most NEXT_RUNS_MAX tasks in a row come that way, then the queue.
+//   C2  A task is run with its state set to RUNNING and the count up by one,
+//       before its stack is entered; whatever it left behind is looked at
+//       only after its stack is left (task.h P1).
+#include <errno.h>
+
+#include "sched/runtime.h"
+
+enum {
+    NEXT_RUNS_MAX = 16,
+#ifdef WEFT_HOSTILE
+    BUDGET = 1,
+#else
+    BUDGET = 128,
+#endif
+    STEAL_NEXT_AFTER_NS = 50000,
+};
+
+static __thread struct worker *self __attribute__((tls_model("initial-exec")));
+
+// Compilers may keep a thread-local's address across a switch that moves the
+// task to another thread: so ask through a call, and let no one see through it.
+__attribute__((noinline)) struct worker *worker_self(void)
+{
+    struct worker *worker = self;
+
+    __asm__ volatile("" : "+r"(worker));
+    return worker;
+}
+
+struct task *task_self(void)
+{
+    struct worker *worker = worker_self();
+
+    return worker == NULL ? NULL : load_relaxed(&worker->current);
+}
+
+// A figure of the core: one writer, so no read-modify-write is needed.
+static void count(atomic_u64 *figure, uint64_t more)
+{
+    store_relaxed(figure, load_relaxed(figure) + more);
+}
+
+// ---- Putting tasks into queues ----
+
+static void push_local(struct weft_runtime *runtime, struct core *core,
+                       struct task *task, bool seen)
+{
+    while (!queue_push(&core->queue, task, seen)) {
+        struct task_list half = {0};
+        queue_pop_half(&core->queue, &half);
+        if (half.count == 0)
+            continue; // thieves made room
+        task_list_push(&half, task);
+        inject_push(&runtime->inject, &half);
+        count(&core->overflows, 1);
+        break;
+    }
+    count(&core->local_schedules, 1);
+}
+
+void sched_notify(struct weft_runtime *runtime)
+{
+    uint32_t index;
+
+    if (idle_pick(&runtime->idle, &index))
+        park_wake(&runtime->workers[index].parker, &runtime->driver);
+}
+
+// The newest goes into `next`; the one it displaces into the queue, where
+// others may take it, so one of them is told.
+static void schedule_next(struct worker *worker, struct task *task)
+{
+    struct core *core = worker->core;
+    struct task *before = xchg_acq_rel(&core->next, task); // C1
+
+    if (before == NULL)
+        return;
+    push_local(worker->runtime, core, before, true);
+    sched_notify(worker->runtime);
+}
+
+static void schedule_outside(struct weft_runtime *runtime,
+                             struct task_list *tasks)
+{
+    inject_push(&runtime->inject, tasks);
+    sched_notify(runtime);
+}
+
+void sched_schedule(struct task *task)
+{
+    struct worker *worker = worker_self();
+
+    if (worker != NULL && worker->runtime->tag == task->tag &&
+        worker->core != NULL) {
+        task->since = worker->now;
+        schedule_next(worker, task);
+        return;
+    }
+    struct task_list one = {0};
+    task->since = port_ticks();
+    task_list_push(&one, task);
+    schedule_outside(runtime_of(task), &one);
+}
+
+void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
+{
+    struct worker *worker = worker_self();
+    uint64_t now = port_ticks();
+    uint32_t many = tasks->count;
+
+    if (many == 0)
+        return;
+    for (struct task *task = tasks->head; task != NULL; task = task->next)
+        task->since = now;
+    if (worker == NULL || worker->runtime != runtime || worker->core == NULL) {
+        schedule_outside(runtime, tasks);
+        return;
+    }
+    struct task *task;
+    while ((task = task_list_pop(tasks)) != NULL)
+        push_local(runtime, worker->core, task, true);
+    if (many > 1)
+        sched_notify(runtime);
+}
+
+// ---- Running a task ----
+
+void sched_leave(enum leaving leaving)
+{
+    struct worker *worker = worker_self();
+    struct task *task = load_relaxed(&worker->current); // our own
+
+    worker->leaving = leaving;
+    fiber_leave(&task->top->fiber, &worker->fiber, leaving == LEAVE_DONE);
+    task_switch(&task->sp, worker->sp);
+    // Perhaps another worker by now: nothing of the old one may be used.
+    fiber_enter(&worker_self()->fiber, &task->top->fiber);
+}
+
+void sched_spend(void)
+{
+    struct worker *worker = worker_self();
+
+    if (worker != NULL && --worker->core->budget == 0)
+        sched_leave(LEAVE_YIELD);
+}
+
+static void yielded(struct worker *worker, struct task *task)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct core *core = worker->core;
+
+    task_set_phase(task, 0, PHASE_READY);
+    // Whoever was in the queue was announced when it came. Only if that has
+    // led nobody here, tell again; should this be missed, the watchdog sees.
+    push_local(runtime, core, task, false);
+    if (idle_sleepers(&runtime->idle) > 0 && queue_length(&core->queue) > 1)
+        sched_notify(runtime);
+}
+
+// The task has announced its wait and is saved now; or was fired meanwhile.
+static void parked(struct worker *worker, struct task *task)
+{
+    uint64_t word = load_relaxed(&task->state); // a guess: the CAS orders
+    uint64_t waiting = (word & ~UINT64_C(0xff)) | PHASE_WAITING;
+
+    if (STATE_PHASE(word) == PHASE_PARKING &&
+        cas_acq_rel(&task->state, &word, waiting)) // task.h I1, P1
+        return;
+    word = load_acquire(&task->state); // task.h P1: FIRED, so ours again
+    task_set_phase(task, STATE_OUTCOME(word), PHASE_READY);
+    schedule_next(worker, task);
+}
+
+static void run(struct worker *worker, struct task *task)
+{
+    struct core *core = worker->core;
+    uint64_t word = load_relaxed(&task->state); // ours: it came from a queue
+    uint64_t began = worker->now;
+
+    store_relaxed(&worker->current_since, began);
+    store_release(&task->state, STATE(STATE_COUNT(word) + 1,
+                                      STATE_OUTCOME(word),
+                                      PHASE_RUNNING)); // C2
+    store_release(&worker->current, task); // for dumps: current_since is set
+    core->budget = BUDGET;
+    fiber_leave(&worker->fiber, &task->top->fiber, false);
+    task_switch(&worker->sp, task->sp);
+    fiber_enter(&task->top->fiber, &worker->fiber);
+    store_relaxed(&worker->current, NULL);
+
+    worker->now = port_ticks();
+    task->cpu += worker->now - began;
+    task->since = worker->now;
+    count(&core->busy, worker->now - began);
+    count(&core->runs, 1);
+    switch (worker->leaving) {
+    case LEAVE_YIELD:
+        yielded(worker, task);
+        break;
+    case LEAVE_PARK:
+        parked(worker, task);
+        break;
+    case LEAVE_DONE:
+        task_finish(worker, task);
+        break;
+    }
+}
+
+// ---- Finding a task ----
+
+static struct task *take_next(struct core *core)
+{
+    if (load_relaxed(&core->next) == NULL) // a guess: the exchange decides
+        return NULL;
+    return xchg_acq_rel(&core->next, NULL); // C1
+}
+
+static struct task *take_local(struct core *core)
+{
+    struct task *task = NULL;
+
+    if (core->next_runs < NEXT_RUNS_MAX) {
+        task = take_next(core);
+        if (task != NULL) {
+            core->next_runs++;
+            return task;
+        }
+    }
+    core->next_runs = 0;
+    task = queue_pop(&core->queue);
+    return task != NULL ? task : take_next(core);
+}
+
+// Takes this worker's share of the shared queue; runs the first of it.
+static struct task *take_injected(struct worker *worker, uint32_t max)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct task_list taken = {0};
+
+    inject_pop(&runtime->inject, max, &taken);
+    struct task *first = task_list_pop(&taken);
+    struct task *task;
+    while ((task = task_list_pop(&taken)) != NULL)
+        push_local(runtime, worker->core, task, true);
+    return first;
+}
+
+static uint32_t injected_share(struct weft_runtime *runtime)
+{
+    uint32_t length = load_relaxed(&runtime->inject.length); // only a size
+    uint32_t share = length / runtime->worker_count + 1;
+
+    return share < QUEUE_CAP / 2 ? share : QUEUE_CAP / 2;
+}
+
+static uint64_t random_next(struct core *core)
+{
+    core->random ^= core->random << 13;
+    core->random ^= core->random >> 7;
+    core->random ^= core->random << 17;
+    return core->random;
+}
+
+static struct task *steal_from(struct worker *worker, struct core *victim)
+{
+    struct core *core = worker->core;
+    uint32_t stolen;
+    struct task *task = queue_steal(&victim->queue, &core->queue, &stolen);
+
+    if (task != NULL) {
+        count(&core->steals, stolen);
+        count(&core->steal_operations, 1);
+    }
+    return task;
+}
+
+// C1: takes what waits behind a task that has run for long.
+static struct task *steal_next(struct worker *worker, struct worker *victim,
+                               struct core *core)
+{
+    uint64_t since = load_relaxed(&victim->current_since); // a figure
+    uint64_t now = port_ticks();
+
+    if (load_relaxed(&core->next) == NULL || now < since ||
+        port_ticks_to_ns(now - since) < STEAL_NEXT_AFTER_NS)
+        return NULL;
+    struct task *task = xchg_acq_rel(&core->next, NULL); // C1
+    if (task != NULL) {
+        count(&worker->core->steals, 1);
+        count(&worker->core->steal_operations, 1);
+    }
+    return task;
+}
+
+static struct task *steal(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    uint32_t workers = runtime->worker_count;
+    uint32_t start = (uint32_t)(random_next(worker->core) % workers);
+    struct task *task;
+
+    for (uint32_t i = 0; i < 2 * workers; i++) {
+        uint32_t at = (start + i) % workers;
+        struct core *victim = &runtime->cores[at];
+        if (at == worker->index)
+            continue;
+        task = i < workers
+                   ? steal_from(worker, victim)
+                   : steal_next(worker, &runtime->workers[at], victim);
+        if (task != NULL)
+            return task;
+    }
+    return NULL;
+}
+
+static struct task *search(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct task *task = take_injected(worker, injected_share(runtime));
+
+    if (task != NULL)
+        return task;
+    if (!worker->searching && !idle_try_search(&runtime->idle))
+        return NULL;
+    worker->searching = true;
+    task = steal(worker);
+    return task != NULL ? task
+                        : take_injected(worker, injected_share(runtime));
+}
+
+static void end_search(struct worker *worker)
+{
+    if (!worker->searching)
+        return;
+    worker->searching = false;
+    if (idle_end_search(&worker->runtime->idle))
+        sched_notify(worker->runtime); // idle.c H3
+}
+
+// ---- Looking elsewhere between two tasks ----
+
+static void trace(struct worker *worker)
+{
+    struct core *core = worker->core;
+
+    worker->core = NULL;
+    core = worker->runtime->trace->trace_core(worker, core);
+    worker->core = core;
+    worker->now = port_ticks();
+}
+
+static bool trace_asked(struct weft_runtime *runtime)
+{
+    return load_seq_cst(&runtime->trace_asked) != 0; // rendezvous.c P1
+}
+
+static void poll_driver(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct task_list ready = {0};
+
+    if (!driver_try_take(&runtime->driver))
+        return;
+    driver_poll(&runtime->driver, 0, &ready);
+    driver_give(&runtime->driver);
+    sched_schedule_list(runtime, &ready);
+}
+
+// Every so many ticks: events, timers, and the shared queue's turn.
+static struct task *look_elsewhere(struct worker *worker)
+{
+    struct core *core = worker->core;
+
+    stats_update(&core->stats, load_relaxed(&core->runs),
+                 load_relaxed(&core->busy)); // our own
+    store_relaxed(&core->mean_run_ns, (uint64_t)core->stats.mean_run_ns);
+    poll_driver(worker);
+    return take_injected(worker, 1);
+}
+
+// ---- Sleeping ----
+
+// idle.c H1: what the last searcher must look at before it sleeps.
+static bool work_anywhere(struct weft_runtime *runtime)
+{
+    if (!inject_empty(&runtime->inject))
+        return true;
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        if (queue_length(&runtime->cores[i].queue) > 0)
+            return true;
+    return false;
+}
+
+static void come_in(struct worker *worker)
+{
+    store_seq_cst(&worker->presence, PRESENCE_IN); // rendezvous.c P1
+    while (trace_asked(worker->runtime))
+        trace(worker);
+}
+
+// A dump asked for just now may have counted on this worker: so whoever goes
+// out looks at trace_asked afterwards, and comes in again if it is set.
+static void go_out(struct worker *worker)
+{
+    store_seq_cst(&worker->presence, PRESENCE_OUT); // rendezvous.c P1
+}
+
+// Sleeps once. While it is out, a dump goes on without it.
+static void sleep_once(struct worker *worker, struct task_list *ret_ready)
+{
+    struct weft_runtime *runtime = worker->runtime;
+
+    go_out(worker);
+    if (!trace_asked(runtime)) {
+        count(&worker->core->parks, 1);
+        park_sleep(&worker->parker, &runtime->driver, ret_ready);
+    }
+    come_in(worker);
+}
+
+static bool ended(struct weft_runtime *runtime)
+{
+    return load_acquire(&runtime->phase) == RUNTIME_ENDED; // shutdown.c S2
+}
+
+static void rest(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    bool searching = worker->searching;
+
+    worker->searching = false;
+    if (idle_enter(&runtime->idle, worker->index, searching) &&
+        work_anywhere(runtime))
+        sched_notify(runtime); // idle.c H1
+    for (;;) {
+        struct task_list ready = {0};
+        sleep_once(worker, &ready);
+        bool has_work = ready.count > 0 || ended(runtime);
+        sched_schedule_list(runtime, &ready);
+        worker->searching =
+            idle_leave(&runtime->idle, worker->index, has_work);
+        if (has_work || worker->searching)
+            break;
+        count(&worker->core->noop_parks, 1);
+    }
+    worker->now = port_ticks();
+}
+
+// ---- The loop ----
+
+static struct task *find(struct worker *worker)
+{
+    struct core *core = worker->core;
+    struct task *task = NULL;
+
+    if (++core->tick >= core->stats.interval) {
+        core->tick = 0;
+        task = look_elsewhere(worker);
+    }
+    if (task == NULL)
+        task = take_local(core);
+    return task != NULL ? task : search(worker);
+}
+
+static void work(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+
+    while (!ended(runtime)) {
+        if (trace_asked(runtime))
+            trace(worker);
+        struct task *task = find(worker);
+        if (task == NULL) {
+            rest(worker);
+            continue;
+        }
+        end_search(worker);
+        run(worker, task);
+    }
+}
+
+void *worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct weft_runtime *runtime = worker->runtime;
+
+    self = worker;
+    store_relaxed(&worker->tid, (uint32_t)port_thread_id()); // a figure
+    fiber_init_thread(&worker->fiber);
+    if (runtime->trace != NULL)
+        runtime->trace->worker_begins(worker);
+    worker->now = port_ticks();
+    come_in(worker);
+    work(worker);
+    go_out(worker);
+    while (trace_asked(runtime)) {
+        come_in(worker);
+        go_out(worker);
+    }
+    if (runtime->trace != NULL)
+        runtime->trace->worker_ends(worker);
+    return NULL;
+}

@@ -1,0 +1,176 @@
+// channel.c -- A bounded queue of items between tasks and threads.
+//
+//   I1  Receivers wait only while the channel is empty, senders only while it
+//       is full; so never both.
+//   I2  An item is copied straight into a waiting receiver's place, or out of
+//       a waiting sender's, by whoever wakes it, before it is fired. If the
+//       waiter has given up by then, the firing is lost and the copy counts
+//       for nothing: the item goes to the next, or stays where it was.
+#include "sync/channel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BYTES_MAX = 1 << 30 };
+
+static char *place(struct weft_channel *channel, size_t index)
+{
+    return channel->items + index % channel->capacity * channel->item_size;
+}
+
+static void put(struct weft_channel *channel, const void *item)
+{
+    memcpy(place(channel, channel->first + channel->count), item,
+           channel->item_size);
+    channel->count++;
+}
+
+static void drop_first(struct weft_channel *channel)
+{
+    channel->first = (channel->first + 1) % channel->capacity;
+    channel->count--;
+}
+
+// I2: hands the item to the first receiver that still waits.
+static bool give(struct weft_channel *channel, const void *item)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&channel->receivers)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        memcpy(waiter->data, item, channel->item_size);
+        if (wait_wake(waiter, 0))
+            return true;
+    }
+    return false;
+}
+
+// I2: after room was made, lets the first sender that still waits fill it.
+static void refill(struct weft_channel *channel)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&channel->senders)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        put(channel, waiter->data);
+        if (wait_wake(waiter, 0))
+            return;
+        channel->count--; // it gave up: its item was not sent
+    }
+}
+
+static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
+                   struct list *queue, void *data, int64_t deadline_ns)
+{
+    struct waiter waiter = {.data = data};
+    struct wait wait = {
+        .kind = kind,
+        .object = channel,
+        .fd = -1,
+        .deadline_ns = deadline_ns,
+    };
+
+    return wait_park(&wait, &channel->lock, queue, &waiter);
+}
+
+int weft_channel_new(size_t item_size, size_t capacity, const char *name,
+                     weft_channel **ret_channel)
+{
+    struct weft_channel *channel;
+
+    if (ret_channel == NULL || item_size == 0 || capacity == 0 ||
+        capacity > BYTES_MAX / item_size)
+        return -EINVAL;
+    channel = malloc(sizeof *channel + item_size * capacity);
+    if (channel == NULL)
+        return -ENOMEM;
+    *channel = (struct weft_channel){
+        .item_size = item_size,
+        .capacity = capacity,
+    };
+    list_init(&channel->senders);
+    list_init(&channel->receivers);
+    if (name != NULL)
+        memcpy(channel->name, name, strnlen(name, WEFT_NAME_MAX - 1));
+    *ret_channel = channel;
+    return 0;
+}
+
+int weft_channel_free(weft_channel *channel)
+{
+    if (channel == NULL)
+        return 0;
+    lock_acquire(&channel->lock);
+    bool busy =
+        !list_empty(&channel->senders) || !list_empty(&channel->receivers);
+    lock_release(&channel->lock);
+    if (busy)
+        return -EBUSY;
+    free(channel);
+    return 0;
+}
+
+int weft_channel_send(weft_channel *channel, const void *item,
+                      int64_t deadline_ns)
+{
+    int error = 0;
+
+    if (channel == NULL || item == NULL)
+        return -EINVAL;
+    lock_acquire(&channel->lock);
+    if (channel->closed)
+        error = -EPIPE;
+    else if (channel->count == channel->capacity)
+        // Gives the lock back. The item is only read through the waiter.
+        return wait_on(channel, WEFT_WAIT_CHAN_SEND, &channel->senders,
+                       (void *)(uintptr_t)item, deadline_ns);
+    else if (!give(channel, item))
+        put(channel, item);
+    lock_release(&channel->lock);
+    sched_spend();
+    return error;
+}
+
+int weft_channel_recv(weft_channel *channel, void *ret_item,
+                      int64_t deadline_ns)
+{
+    int error = 0;
+
+    if (channel == NULL || ret_item == NULL)
+        return -EINVAL;
+    lock_acquire(&channel->lock);
+    if (channel->count > 0) {
+        memcpy(ret_item, place(channel, channel->first), channel->item_size);
+        drop_first(channel);
+        refill(channel);
+    } else if (channel->closed) {
+        error = -EPIPE;
+    } else {
+        return wait_on(channel, WEFT_WAIT_CHAN_RECV, &channel->receivers,
+                       ret_item, deadline_ns); // gives the lock back
+    }
+    lock_release(&channel->lock);
+    sched_spend();
+    return error;
+}
+
+static void wake_all(struct list *queue, int outcome)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(queue)) != NULL)
+        (void)wait_wake(container_of(link, struct waiter, link), outcome);
+}
+
+int weft_channel_close(weft_channel *channel)
+{
+    if (channel == NULL)
+        return -EINVAL;
+    lock_acquire(&channel->lock);
+    channel->closed = true;
+    wake_all(&channel->senders, EPIPE);
+    wake_all(&channel->receivers, EPIPE);
+    lock_release(&channel->lock);
+    return 0;
+}

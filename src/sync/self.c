@@ -1,0 +1,116 @@
+// self.c -- What a task does to itself: yield, sleep, name, labels.
+#include <weft/task.h>
+#include <weft/time.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sync/wait.h"
+
+int64_t weft_time_now(void)
+{
+    return port_now();
+}
+
+int64_t weft_time_after(int64_t delay_ns)
+{
+    int64_t now = port_now();
+
+    if (delay_ns < 0)
+        return now;
+    return delay_ns > INT64_MAX - now ? WEFT_NEVER : now + delay_ns;
+}
+
+weft_task weft_task_self(void)
+{
+    struct task *task = task_self();
+
+    return task == NULL ? (weft_task){0} : task_handle(task);
+}
+
+int weft_task_yield(void)
+{
+    struct task *task = task_self();
+
+    if (task == NULL)
+        return -EPERM;
+    sched_leave(LEAVE_YIELD);
+    // Relaxed: a yield waits for nothing, so any later look will do as well.
+    return load_relaxed(&task->flags) & TASK_CANCELED ? -ECANCELED : 0;
+}
+
+int weft_task_sleep(int64_t deadline_ns)
+{
+    struct task *task = task_self();
+    struct wait wait = {
+        .kind = WEFT_WAIT_SLEEP, .fd = -1, .deadline_ns = deadline_ns};
+    struct waiter waiter;
+
+    if (task == NULL)
+        return -EPERM;
+    int error = wait_park(&wait, NULL, NULL, &waiter);
+    if (error == -ETIMEDOUT && deadline_ns <= task->scope_deadline)
+        return 0;
+    return error;
+}
+
+static void copy_text(char to[WEFT_NAME_MAX], const char *from)
+{
+    size_t length = strnlen(from, WEFT_NAME_MAX - 1);
+
+    memcpy(to, from, length);
+    to[length] = '\0';
+}
+
+int weft_task_set_name(const char *name)
+{
+    struct task *task = task_self();
+
+    if (task == NULL)
+        return -EPERM;
+    copy_text(task->top->name, name == NULL ? "" : name);
+    return 0;
+}
+
+static int add_label(struct task *task, const char *key, const char *value)
+{
+    struct label *label = malloc(sizeof *label);
+
+    if (label == NULL)
+        return -ENOMEM;
+    copy_text(label->key, key);
+    copy_text(label->value, value);
+    label->next = task->top->labels;
+    task->top->labels = label;
+    return 0;
+}
+
+int weft_task_set_label(const char *key, const char *value)
+{
+    struct task *task = task_self();
+    char cut[WEFT_NAME_MAX];
+    int count = 0;
+
+    if (task == NULL)
+        return -EPERM;
+    if (key == NULL || key[0] == '\0')
+        return -EINVAL;
+    copy_text(cut, key);
+    for (struct label **at = &task->top->labels; *at != NULL;
+         at = &(*at)->next, count++) {
+        struct label *label = *at;
+        if (strcmp(label->key, cut) != 0)
+            continue;
+        if (value != NULL) {
+            copy_text(label->value, value);
+        } else {
+            *at = label->next;
+            free(label);
+        }
+        return 0;
+    }
+    if (value == NULL)
+        return 0;
+    return count < WEFT_LABELS_MAX ? add_label(task, cut, value) : -ENOSPC;
+}

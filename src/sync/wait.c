@@ -1,0 +1,102 @@
+// wait.c -- The one mechanism by which everything parks.
+//
+//   P1  wait_park announces the wait (task.h P2) before it puts the waiter
+//       where a waker finds it, and gives the lock back after; so a waker
+//       never meets a waiter whose task has not announced.
+//   P2  A waiter is in its queue or its object's waker has taken it out; both
+//       under the object's lock. One who was timed out or cancelled takes
+//       itself out under that lock before it returns: wakers that lost have
+//       then let go of it.
+#include "sync/wait.h"
+
+#include <errno.h>
+
+static void record(struct task *task, const struct wait *wait,
+                   int64_t deadline_ns)
+{
+    task->wait_kind = (uint8_t)wait->kind;
+    task->wait_object = wait->object;
+    task->wait_fd = wait->fd;
+    task->wait_write = wait->write;
+    task->wait_deadline = deadline_ns;
+}
+
+// What is known to end the wait before it has begun: an outcome, or 0.
+static int ended_already(struct task *task, const struct wait *wait,
+                         int64_t deadline_ns)
+{
+    if (!wait->firm && (load_seq_cst(&task->flags) & TASK_CANCELED))
+        return ECANCELED; // task.h P2
+    if (deadline_ns != WEFT_NEVER && deadline_ns <= port_now())
+        return ETIMEDOUT;
+    return 0;
+}
+
+static void enqueue(struct lock *lock, struct list *queue,
+                    struct waiter *waiter)
+{
+    waiter->link = (struct list){0};
+    if (lock == NULL)
+        return;
+    list_push_back(queue, &waiter->link); // P1
+    lock_release(lock);
+}
+
+static void dequeue(struct lock *lock, struct waiter *waiter)
+{
+    if (lock == NULL)
+        return;
+    lock_acquire(lock);
+    if (list_linked(&waiter->link)) // P2
+        list_remove(&waiter->link);
+    lock_release(lock);
+}
+
+static int park_task(struct task *task, int64_t deadline_ns,
+                     struct waiter *waiter)
+{
+    struct driver *driver = &worker_self()->runtime->driver;
+    struct timer timer;
+
+    if (deadline_ns == WEFT_NEVER) {
+        sched_leave(LEAVE_PARK);
+    } else {
+        driver_arm(driver, &timer, deadline_ns, waiter);
+        sched_leave(LEAVE_PARK);
+        driver_cancel(driver, &timer);
+    }
+    return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
+}
+
+int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
+              struct waiter *waiter)
+{
+    struct task *task = task_self();
+    int64_t deadline_ns = wait->deadline_ns;
+    int outcome;
+
+    if (task != NULL && !wait->firm && task->scope_deadline < deadline_ns)
+        deadline_ns = task->scope_deadline;
+    if (task != NULL)
+        record(task, wait, deadline_ns);
+    waiter_arm(waiter, task, wait->firm); // P1
+    outcome = task == NULL ? 0 : ended_already(task, wait, deadline_ns);
+    if (outcome != 0)
+        (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
+    enqueue(lock, queue, waiter);
+    outcome = task == NULL ? waiter_block(waiter, deadline_ns)
+                           : park_task(task, deadline_ns, waiter);
+    if (outcome != 0)
+        dequeue(lock, waiter);
+    return -outcome;
+}
+
+bool wait_wake(struct waiter *waiter, int outcome)
+{
+    struct task *task;
+    enum fired fired = waiter_fire(waiter, outcome, &task);
+
+    if (fired == FIRED_READY)
+        sched_schedule(task);
+    return fired != FIRED_LOST;
+}

@@ -1,0 +1,95 @@
+// fiber.h -- Tells ASan and TSan about every stack and switch.
+//
+// Without a sanitizer all of it is empty. Each function is called on the stack
+// it names, around task_switch: fiber_leave before, fiber_enter after.
+#ifndef WEFT_TASK_FIBER_H
+#define WEFT_TASK_FIBER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEFT_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define WEFT_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define WEFT_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define WEFT_TSAN 1
+#endif
+
+// One stack as the sanitizers see it.
+struct fiber {
+    void *handle;       // TSan's
+    void *fake;         // ASan's fake stack while this stack is left
+    const void *bottom; // bounds, for ASan
+    size_t size;
+};
+
+#if defined(WEFT_ASAN)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(WEFT_TSAN)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+static inline void fiber_init(struct fiber *fiber, void *bottom, size_t size)
+{
+    fiber->handle = NULL;
+    fiber->fake = NULL;
+    fiber->bottom = bottom;
+    fiber->size = size;
+#if defined(WEFT_TSAN)
+    fiber->handle = __tsan_create_fiber(0);
+#endif
+}
+
+static inline void fiber_deinit(struct fiber *fiber)
+{
+#if defined(WEFT_TSAN)
+    __tsan_destroy_fiber(fiber->handle);
+#endif
+    fiber->handle = NULL;
+}
+
+// The calling thread's own stack.
+static inline void fiber_init_thread(struct fiber *fiber)
+{
+    fiber->handle = NULL;
+    fiber->fake = NULL;
+    fiber->bottom = NULL;
+    fiber->size = 0;
+#if defined(WEFT_TSAN)
+    fiber->handle = __tsan_get_current_fiber();
+#endif
+}
+
+// About to switch; `last`: the stack that is left will never be entered again.
+static inline void fiber_leave(struct fiber *from, struct fiber *to, bool last)
+{
+    (void)from, (void)to, (void)last;
+#if defined(WEFT_ASAN)
+    __sanitizer_start_switch_fiber(last ? NULL : &from->fake, to->bottom,
+                                   to->size);
+#endif
+#if defined(WEFT_TSAN)
+    __tsan_switch_to_fiber(to->handle, 0);
+#endif
+}
+
+// Just arrived on `to`, coming from `from`, whose bounds are learnt (a thread's
+// are not known before).
+static inline void fiber_enter(struct fiber *from, struct fiber *to)
+{
+    (void)from, (void)to;
+#if defined(WEFT_ASAN)
+    __sanitizer_finish_switch_fiber(to->fake, &from->bottom, &from->size);
+#endif
+}
+
+#endif

@@ -1,0 +1,79 @@
+// switch_x86_64.S -- The switch between stacks on x86-64.
+//
+// Saves what the System V ABI makes the callee save. It leaves by `pop; jmp`:
+// a `ret` would go against the return predictor, which is wrong after every
+// switch (measured 9 ns against 2-3 ns). A saved stack is a struct
+// switch_frame; the unwind directives below describe it at every instruction.
+
+        .text
+        .globl  task_switch
+        .hidden task_switch
+        .type   task_switch, @function
+        .p2align 4
+task_switch:
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbp, 0
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbx, 0
+        pushq   %r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r12, 0
+        pushq   %r13
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r13, 0
+        pushq   %r14
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r14, 0
+        pushq   %r15
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r15, 0
+        movq    %rsp, (%rdi)
+        movq    %rsi, %rsp
+        popq    %r15
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r15
+        popq    %r14
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r14
+        popq    %r13
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r13
+        popq    %r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r12
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %rbx
+        popq    %rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %rbp
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        jmp     *%rcx
+        .cfi_endproc
+        .size   task_switch, . - task_switch
+
+// A new task: body in r12, its argument in r13, both put there by
+// switch_prepare. The return address is declared undefined, which ends every
+// backtrace here. The nop lets an unwinder that looks up "pc - 1" find this
+// function when a task has not yet run.
+        .globl  task_entry
+        .hidden task_entry
+        .type   task_entry, @function
+        .p2align 4
+        .cfi_startproc
+        .cfi_undefined %rip
+        nop
+task_entry:
+        movq    %r13, %rdi
+        xorl    %ebp, %ebp
+        callq   *%r12
+        ud2
+        .cfi_endproc
+        .size   task_entry, . - task_entry
+
+        .section .note.GNU-stack, "", @progbits

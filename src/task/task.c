@@ -1,0 +1,57 @@
+// task.c -- Small things about a slot, and lists of slots.
+#include "task/task.h"
+
+#include <stdio.h>
+
+void task_set_phase(struct task *task, int outcome, enum phase phase)
+{
+    uint64_t count = STATE_COUNT(load_relaxed(&task->state));
+
+    store_release(&task->state, STATE(count, outcome, phase)); // P1
+}
+
+const char *task_describe(const struct task *task, char text[TASK_LABEL_MAX])
+{
+    const char *name = task->top->name;
+
+    snprintf(text, TASK_LABEL_MAX, name[0] ? "T%llu \"%s\"" : "T%llu",
+             (unsigned long long)task->id, name);
+    return text;
+}
+
+void task_list_push(struct task_list *list, struct task *task)
+{
+    task->next = NULL;
+    if (list->tail == NULL)
+        list->head = task;
+    else
+        list->tail->next = task;
+    list->tail = task;
+    list->count++;
+}
+
+struct task *task_list_pop(struct task_list *list)
+{
+    struct task *task = list->head;
+
+    if (task == NULL)
+        return NULL;
+    list->head = task->next;
+    if (list->head == NULL)
+        list->tail = NULL;
+    list->count--;
+    return task;
+}
+
+void task_list_append(struct task_list *list, struct task_list *more)
+{
+    if (more->head == NULL)
+        return;
+    if (list->tail == NULL)
+        list->head = more->head;
+    else
+        list->tail->next = more->head;
+    list->tail = more->tail;
+    list->count += more->count;
+    *more = (struct task_list){0};
+}

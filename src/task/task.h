@@ -1,0 +1,180 @@
+// task.h -- The slot of a task: everything the runtime knows about it.
+//
+// Slots lie in segments that are never freed or moved while the runtime lives
+// (table.h), so a pointer to one can always be read; whether it still means
+// the same task says the generation.
+//
+// The state word carries, from the top: how often the task was given a worker
+// (40 bits), how its last wait ended (16 bits, an errno value), its phase (8
+// bits). One word, so that a change of one proves that the others are stale:
+// a waker that lost, a timer that came late and a dumper that read too slowly
+// all find out by comparing it. While PARKING or WAITING the outcome bits say
+// whether the wait is firm: 1, neither cancelling nor a scope's deadline ends
+// it.
+//
+//   I1  The phase moves along these edges only, by the one named:
+//         FREE -> NEW         spawn
+//         NEW, READY -> RUNNING     the worker that took it from a queue;
+//                                   the count goes up by one
+//         RUNNING -> READY          its worker, after a yield, once saved
+//         RUNNING -> PARKING        the task itself: it announces a wait
+//         PARKING -> FIRED          the waker that wins (CAS); outcome set
+//         PARKING -> WAITING        its worker, once saved (CAS)
+//         FIRED -> READY            its worker, once saved
+//         WAITING -> READY          the waker that wins (CAS); outcome set
+//         RUNNING -> DONE           its worker, once its stack is left
+//         DONE -> FREE              whoever took its result, or itself
+//   I2  Whoever makes it READY or NEW puts it into exactly one queue; whoever
+//       takes it from there owns it until it is saved again.
+//   P1  The switch saves sp and the stack, then the worker stores the phase
+//       (release) -> whoever loads it (acquire) may read them or run the task.
+//   P2  A wait stores PARKING, then loads `flags`; weft_task_cancel sets the
+//       flag, then loads the state. All seq_cst: one side sees the other.
+#ifndef WEFT_TASK_TASK_H
+#define WEFT_TASK_TASK_H
+
+#include <weft/dump.h>
+#include <weft/task.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "port/port.h"
+#include "task/fiber.h"
+
+enum phase {
+    PHASE_FREE,
+    PHASE_NEW,
+    PHASE_READY,
+    PHASE_RUNNING,
+    PHASE_PARKING,
+    PHASE_FIRED,
+    PHASE_WAITING,
+    PHASE_DONE,
+};
+
+#define STATE_PHASE(word) ((enum phase)((word)&0xff))
+#define STATE_OUTCOME(word) ((int)((word) >> 8 & 0xffff))
+#define STATE_COUNT(word) ((word) >> 24)
+#define STATE(count, outcome, phase)                                           \
+    ((uint64_t)(count) << 24 | (uint64_t)(outcome) << 8 | (uint64_t)(phase))
+
+enum {
+    TASK_CANCELED = 1, // in `flags`: set for good by weft_task_cancel
+    WAIT_FIRM = 1,     // in the outcome bits of a wait
+};
+
+// How a task's end reaches whoever cares; under `lock`.
+enum join_mode {
+    JOIN_OPEN,     // may be joined or detached
+    JOIN_WAITED,   // `joiner` waits
+    JOIN_DETACHED, // nobody will ask
+    JOIN_SCOPED,   // its scope counts it
+};
+
+struct label {
+    struct label *next;
+    char key[WEFT_NAME_MAX];
+    char value[WEFT_NAME_MAX];
+};
+
+// A mutex, seen by the task that holds it: the head of struct mutex.
+struct held {
+    struct held *next; // taken before this one by the same task
+    const char *name;  // or NULL
+};
+
+struct task;
+
+// Who hears of a task in place of a join: the head of struct scope. `begins`
+// is called before the task can run, `ended` by the worker once it has left
+// its stack, before the slot is free.
+struct task_owner {
+    void (*begins)(struct task_owner *owner, struct task *task);
+    void (*ended)(struct task_owner *owner, struct task *task);
+};
+
+// What lies at the top of a task's stack, in the page that is touched anyway.
+struct task_top {
+    char name[WEFT_NAME_MAX];
+    struct label *labels; // owned; newest first
+    struct fiber fiber;
+    uint64_t first_count; // the state's count when the task was spawned
+    bool canary;          // stands in for a guard page (stack.c)
+};
+
+// Fields without another word are written by the task itself or by the worker
+// that holds it, and read by dumps while it is not running.
+struct task {
+    atomic_u64 state;           // I1
+    void *sp;                   // P1: saved stack pointer
+    struct task *next;          // link of the one queue or list it is in
+    atomic_u32 generation;      // bumped on FREE; relaxed: a stale handle is
+                                // told apart by value, not by order
+    atomic_u32 flags;           // TASK_*; P2
+    struct task_top *top;       // NULL: no stack
+    uint32_t stack_class;       // log2 of its size
+    uint32_t index;             // of this slot; never changes
+    weft_task_fn *fn;           //
+    void *arg;                  // its argument; once DONE, its result
+                                //
+    uint64_t id;                // what a person sees: T7
+    uint64_t spawned;           // ticks
+    uint64_t since;             // ticks: entered its present state
+    uint64_t cpu;               // ticks on a worker, up to `since`
+    const void *wait_object;    // the wait record: P1 publishes it
+    int64_t wait_deadline;      //
+    int32_t wait_fd;            //
+    uint8_t wait_kind;          // enum weft_wait_kind
+    bool wait_write;            //
+    uint8_t join;               // enum join_mode; under `lock`
+    uintptr_t site;             // pc of its spawn
+                                //
+    uint64_t parent;            // id, or 0
+    struct held *held;          // mutexes it holds, newest first
+    struct lock lock;           // guards join, joiner, and the end
+    uint32_t tag;               // of its runtime; never changes
+    struct waiter *joiner;      // under `lock`
+    struct task_owner *owner;   // the scope whose child it is, or NULL
+    struct scope *scopes;       // innermost scope that it has entered
+    int64_t scope_deadline;     // earliest of the scopes around it
+    struct list siblings;       // in its scope's children; under its lock
+};
+
+// A handle, from the top: the generation (32 bits), the runtime's tag (8 bits,
+// never zero), the slot's index (24 bits).
+#define HANDLE_INDEX(handle) ((uint32_t)((handle).id & 0xffffff))
+#define HANDLE_TAG(handle) ((uint32_t)((handle).id >> 24 & 0xff))
+#define HANDLE_GENERATION(handle) ((uint32_t)((handle).id >> 32))
+
+static inline weft_task task_handle(const struct task *task)
+{
+    uint64_t generation = load_relaxed(&task->generation);
+
+    return (weft_task){generation << 32 | (uint64_t)task->tag << 24 |
+                       task->index};
+}
+
+// Stores a new phase and outcome with the same count, with release order (P1).
+// By the worker or task that owns the word at this edge (I1).
+void task_set_phase(struct task *task, int outcome, enum phase phase);
+
+// Slots in order, through their `next`.
+struct task_list {
+    struct task *head;
+    struct task *tail;
+    uint32_t count;
+};
+
+void task_list_push(struct task_list *list, struct task *task);
+struct task *task_list_pop(struct task_list *list);
+
+// Moves all of `more` to the end of `list`.
+void task_list_append(struct task_list *list, struct task_list *more);
+
+// Room for any task as a message names it: T7 "name".
+#define TASK_LABEL_MAX (WEFT_NAME_MAX + 32)
+
+// Writes the task's id and name for a message; returns `text`.
+const char *task_describe(const struct task *task, char text[TASK_LABEL_MAX]);
+
+#endif

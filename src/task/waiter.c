@@ -1,0 +1,80 @@
+// waiter.c -- One who waits: a parked task or a blocked thread.
+//
+//   W1  A thread's word leaves 0 once, by CAS, to outcome + 1 (release); the
+//       thread loads it (acquire) and sees what the one who fired did before.
+//   W2  A task's ticket is its state word with PARKING. Firing compares count
+//       and phase: PARKING -> FIRED, or WAITING -> READY (task.h I1). A later
+//       wait of the same task has a higher count, so a stale firing loses.
+//   W3  The winning CAS (acq_rel) -> the task's next run: sees what the one
+//       who fired did before; and the one who fired sees the saved stack (P1).
+#include "task/waiter.h"
+
+#include <errno.h>
+
+void waiter_arm(struct waiter *waiter, struct task *task, bool firm)
+{
+    waiter->task = task;
+    store_relaxed(&waiter->word, 0);
+    if (task == NULL)
+        return;
+    uint64_t count = STATE_COUNT(load_relaxed(&task->state));
+    waiter->ticket = STATE(count, firm ? WAIT_FIRM : 0, PHASE_PARKING);
+    store_seq_cst(&task->state, waiter->ticket); // task.h P2
+}
+
+enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
+{
+    uint64_t count = STATE_COUNT(word);
+    uint64_t parking = STATE(count, STATE_OUTCOME(word), PHASE_PARKING);
+    uint64_t waiting = STATE(count, STATE_OUTCOME(word), PHASE_WAITING);
+    uint64_t found = load_relaxed(&task->state); // a guess: the CAS orders
+
+    for (;;) {
+        if (found == waiting) {
+            if (cas_acq_rel(&task->state, &found,
+                            STATE(count, outcome, PHASE_READY))) // W2, W3
+                return FIRED_READY;
+        } else if (found == parking) {
+            if (cas_acq_rel(&task->state, &found,
+                            STATE(count, outcome, PHASE_FIRED))) // W2, W3
+                return FIRED_WON;
+        } else {
+            return FIRED_LOST; // W2
+        }
+    }
+}
+
+static enum fired fire_thread(struct waiter *waiter, int outcome)
+{
+    uint32_t none = 0;
+
+    if (!cas_release(&waiter->word, &none, (uint32_t)outcome + 1)) // W1
+        return FIRED_LOST;
+    port_futex_wake(&waiter->word, 1);
+    return FIRED_WON;
+}
+
+enum fired waiter_fire(struct waiter *waiter, int outcome,
+                       struct task **ret_task)
+{
+    struct task *task = waiter->task;
+
+    *ret_task = task;
+    if (task == NULL)
+        return fire_thread(waiter, outcome);
+    return waiter_fire_word(task, waiter->ticket, outcome);
+}
+
+int waiter_block(struct waiter *waiter, int64_t deadline_ns)
+{
+    uint32_t word;
+
+    while ((word = load_acquire(&waiter->word)) == 0) { // W1
+        if (port_futex_wait(&waiter->word, 0, deadline_ns) == -ETIMEDOUT) {
+            struct task *none;
+            if (waiter_fire(waiter, ETIMEDOUT, &none) == FIRED_WON)
+                return ETIMEDOUT;
+        }
+    }
+    return (int)word - 1;
+}

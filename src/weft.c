@@ -1,0 +1,150 @@
+// weft.c -- The public runtime: puts the parts together, and takes them apart.
+//
+// The one file that knows all folders. Without its three lines about dumps a
+// runtime works as before, and has none.
+#include <weft/weft.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dump/rendezvous.h"
+#include "io/fd.h"
+#include "report/signal.h"
+#include "sched/runtime.h"
+
+enum { PATIENCE_MAX_NS = 250000000 };
+
+static int check(const weft_runtime_options *o)
+{
+    if (o->size != sizeof *o || o->workers > WORKERS_MAX)
+        return -EINVAL;
+    if (o->stack_size != 0 && stack_class(o->stack_size) == 0)
+        return -EINVAL;
+    if (o->max_tasks > TABLE_MAX || o->no_yield_ns < 0)
+        return -EINVAL;
+    if (o->dump_patience_ns < 0 || o->dump_patience_ns > PATIENCE_MAX_NS)
+        return -EINVAL;
+    return signal_check(o->dump_signal) ? 0 : -EINVAL;
+}
+
+static void settle(struct weft_runtime *runtime, const weft_runtime_options *o)
+{
+    const char *name = o->name == NULL ? "weft" : o->name;
+    size_t stack = o->stack_size == 0 ? 64 << 10 : o->stack_size;
+
+    memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
+    runtime->stack_class = stack_class(stack);
+    runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
+    runtime->no_yield_ns =
+        o->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND : o->no_yield_ns;
+    runtime->dump_patience_ns =
+        o->dump_patience_ns == 0 ? PATIENCE_MAX_NS : o->dump_patience_ns;
+}
+
+static unsigned workers(const weft_runtime_options *o)
+{
+    unsigned count = o->workers == 0 ? port_cpus() : o->workers;
+
+    return count < WORKERS_MAX ? count : WORKERS_MAX;
+}
+
+// Everything between the memory and the threads.
+static int start(struct weft_runtime *runtime, const weft_runtime_options *o)
+{
+    int error = runtime_init(runtime, workers(o));
+
+    if (error != 0)
+        return error;
+    error = fd_table_new(&runtime->driver, runtime->tag, &runtime->fds);
+    if (error != 0)
+        goto no_fds;
+    error = rendezvous_new(runtime);
+    if (error != 0)
+        goto no_rendezvous;
+    error = signal_begin(runtime, o->dump_signal, o->dump_path);
+    if (error != 0)
+        goto no_signal;
+    error = runtime_start(runtime);
+    if (error == 0)
+        return 0;
+    signal_end(runtime);
+no_signal:
+    rendezvous_free(runtime);
+no_rendezvous:
+    fd_table_free(runtime->fds);
+no_fds:
+    runtime_deinit(runtime);
+    return error;
+}
+
+int weft_runtime_new(const weft_runtime_options *options,
+                     weft_runtime **ret_runtime)
+{
+    weft_runtime_options defaults = {.size = sizeof defaults};
+    const weft_runtime_options *o = options == NULL ? &defaults : options;
+    struct weft_runtime *runtime;
+
+    if (ret_runtime == NULL || check(o) != 0)
+        return -EINVAL;
+    runtime = calloc(1, sizeof *runtime);
+    if (runtime == NULL)
+        return -ENOMEM;
+    settle(runtime, o);
+    int error = start(runtime, o);
+    if (error != 0) {
+        free(runtime);
+        return error;
+    }
+    *ret_runtime = runtime;
+    return 0;
+}
+
+int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
+                     void **ret_result)
+{
+    weft_task_options options = {
+        .size = sizeof options, .runtime = runtime, .name = "main"};
+    struct spawn spawn = {
+        .site = (uintptr_t)__builtin_return_address(0),
+        .deadline_ns = WEFT_NEVER,
+    };
+    weft_task task;
+
+    if (runtime == NULL || fn == NULL)
+        return -EINVAL;
+    if (worker_self() != NULL)
+        return -EDEADLK;
+    int error = task_spawn(&options, fn, arg, &spawn, &task);
+    return error != 0 ? error : weft_task_join(task, WEFT_NEVER, ret_result);
+}
+
+int weft_runtime_free(weft_runtime *runtime)
+{
+    if (worker_self() != NULL)
+        return -EDEADLK;
+    if (runtime == NULL)
+        return 0;
+    runtime_stop(runtime);
+    signal_end(runtime);
+    rendezvous_free(runtime);
+    fd_table_free(runtime->fds);
+    runtime_deinit(runtime);
+    free(runtime);
+    return 0;
+}
+
+int weft_run(const weft_runtime_options *options, weft_task_fn *fn, void *arg,
+             void **ret_result)
+{
+    weft_runtime *runtime;
+
+    if (fn == NULL)
+        return -EINVAL;
+    int error = weft_runtime_new(options, &runtime);
+    if (error != 0)
+        return error;
+    error = weft_runtime_run(runtime, fn, arg, ret_result);
+    int freed = weft_runtime_free(runtime);
+    return error != 0 ? error : freed;
+}

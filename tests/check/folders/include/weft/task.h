@@ -1,0 +1,3 @@
+// task.h -- A public header that needs a private one.
+#include "task/task.h"
+#include <weft/base.h>

@@ -1,0 +1,2 @@
+// list.c -- A unit test may see everything.
+#include "sched/worker.h"

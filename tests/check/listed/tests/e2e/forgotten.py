@@ -1,0 +1,1 @@
+# forgotten.py -- Would never run.

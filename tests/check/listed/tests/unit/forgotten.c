@@ -1,0 +1,1 @@
+// forgotten.c -- Would never run.

@@ -1,0 +1,1 @@
+// known.c -- Is in the list.

@@ -1,0 +1,1 @@
+// good.c -- Says what it is for.
