@@ -160,16 +160,17 @@ def folder_of(path):
 
 
 def bad_include(path, quote, target):
-    """What is wrong with an include, or None. Quoted includes are paths from
-    src/; only users' code, which sees public headers alone, has none."""
+    """What is wrong with an include, or None. In the library a quoted one is a
+    path from src/; in users' code it is that of a header of their own."""
     if target.startswith("weft/"):
         return None if quote == "<" else f"write <{target}>"
     if quote == "<":
         return None
     own = folder_of(path)
-    if own is None:
-        return f'"{target}": examples and interface tests use <weft/...> alone'
     place = folder_of(Path("src") / target)
+    if own is None:
+        return None if place is None else (
+            f'"{target}": examples and interface tests use <weft/...> alone')
     if place is None:
         return f'"{target}": write it from src/, as "base/list.h"'
     if place > own:
@@ -228,7 +229,7 @@ LISTS = [
     ("src/", (".c",), "src/meson.build", "src/", True),
     ("include/weft/", (".h",), "include/weft/meson.build", "include/weft/",
      True),
-    ("examples/", (".c",), "examples/meson.build", "examples/", False),
+    ("examples/", (".c",), "examples/meson.build", "examples/", True),
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
      for suite in ("unit", "interface", "stress", "e2e", "tools")]
@@ -254,21 +255,24 @@ def rule_skips(tree):
                 yield path, number, "a skip without a reason: skip_because()"
 
 
-# What only src/port may touch: by identifier, and by header. `_Atomic(T *)` is
+# What only src/port may touch: by name, by call, and by header. `_Atomic(T *)` is
 # free, as the type of a shared pointer: port.h cannot name them all.
-PORT_ONLY = re.compile(r"\b(" + "|".join([
+PORT_NAMES = [
     r"__atomic_\w+", r"__sync_\w+", r"_Atomic(?!\([^()]*\*\))",
+    r"SYS_futex\w*", r"__NR_futex\w*", r"FUTEX_\w+", r"EPOLL\w+",
+    r"pthread_\w+", r"thrd_\w+", r"timerfd_\w+", r"io_uring_\w+",
+]
+PORT_CALLS = [
     r"atomic_(?:load|store|exchange|compare_exchange|fetch|flag|init)\w*",
-    r"SYS_futex\w*", r"__NR_futex\w*", r"FUTEX_\w+",
     r"clock_(?:gettime|settime|nanosleep|getres)", r"nanosleep", r"usleep",
-    r"gettimeofday", r"timerfd_\w+",
-    r"epoll_(?:create1?|ctl|wait|pwait2?)", r"EPOLL\w+", r"eventfd",
-    r"ppoll", r"io_uring_\w+",
-    r"mmap(?:64)?", r"munmap", r"mremap", r"madvise", r"mprotect",
-    r"pthread_\w+", r"thrd_\w+", r"clone3?",
-    r"getrandom", r"getentropy", r"s?rand", r"s?random", r"rand_r",
+    r"gettimeofday", r"epoll_(?:create1?|ctl|wait|pwait2?)", r"eventfd",
+    r"ppoll", r"mmap(?:64)?", r"munmap", r"mremap", r"madvise", r"mprotect",
+    r"clone3?", r"getrandom", r"getentropy", r"s?rand", r"s?random", r"rand_r",
     r"__rdtscp?", r"_rdtsc", r"__builtin_ia32_rdtscp?",
-]) + r")\s*(?=[(,;:|)\s]|$)")
+]
+PORT_ONLY = re.compile(
+    r"\b(" + "|".join(PORT_NAMES) + r")\b|"
+    r"(?<![.>\w])(" + "|".join(PORT_CALLS) + r")\s*\(")
 PORT_ONLY_HEADERS = {
     "stdatomic.h", "pthread.h", "threads.h", "linux/futex.h", "sys/epoll.h",
     "sys/eventfd.h", "sys/timerfd.h", "sys/mman.h", "sys/random.h",
@@ -289,7 +293,8 @@ def rule_port(tree):
                 yield path, number, f"<{match[2]}> belongs to src/port"
         for number, line in without_includes(code_lines(tree.text(path))):
             for match in PORT_ONLY.finditer(line):
-                yield path, number, f"{match[1]} belongs to src/port"
+                name = match[1] or match[2]
+                yield path, number, f"{name} belongs to src/port"
 
 
 FENCE = re.compile(r"\b(atomic_(?:thread|signal)_fence|__sync_synchronize|"

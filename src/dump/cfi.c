@@ -11,7 +11,7 @@
 //   I1  .eh_frame is not trusted: every reader is bounded by the mapped segment
 //       that it begins in.
 //   I2  Each loop takes at least a byte of a bounded range in each round.
-//   I3  A rule lies within WINDOW slots of its home, behind no empty slot; slots
+//   I3  A rule lies within WINDOW slots of its home, behind no empty slot: they
 //       are overwritten or all cleared, never emptied one by one.
 #include "dump/cfi.h"
 
@@ -50,12 +50,7 @@ struct cfi_cache {
     struct cfi_program program;
 };
 
-static bool has_row(enum cfi_kind kind)
-{
-    return kind == CFI_SIMPLE || kind == CFI_FULL;
-}
-
-// From `address` to the end of the readable segment that it lies in, or nothing.
+// From `address` to the end of the readable segment that it is in, or nothing.
 static struct reader segment_at(const struct dl_phdr_info *info,
                                 uintptr_t address)
 {
@@ -234,7 +229,7 @@ static bool is_sigreturn(const struct dl_phdr_info *info, uintptr_t pc)
     struct reader code = segment_at(info, pc);
     size_t size = sizeof SIGRETURN;
 
-    return reader_left(&code) > size &&
+    return !code.bad && reader_left(&code) > size &&
            (memcmp(code.at, SIGRETURN, size) == 0 ||
             memcmp(code.at + 1, SIGRETURN, size) == 0);
 }
@@ -385,7 +380,7 @@ enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
                        struct cfi_row *ret_row)
 {
     enum cfi_kind kind = read_row(cache, pc);
-    if (has_row(kind))
+    if (kind == CFI_FULL)
         *ret_row = cache->program.row;
     return kind;
 }

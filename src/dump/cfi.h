@@ -88,8 +88,8 @@ struct cfi_rule {
 
 struct cfi_cache;
 
-// A new, empty cache of a fixed 160 KiB or so; NULL when out of memory. The
-// caller owns it.
+// A new, empty cache of some 140 KiB, which does not grow; NULL when out of
+// memory. The caller owns it.
 struct cfi_cache *cfi_cache_new(void);
 
 // Frees a cache; NULL is allowed.
@@ -103,8 +103,8 @@ void cfi_cache_refresh(struct cfi_cache *cache);
 // a caller's frame pass the return address - 1, which lies in the call.
 const struct cfi_rule *cfi_find(struct cfi_cache *cache, uintptr_t pc);
 
-// Everything about `pc`, read anew. Fills *ret_row if the kind returned is
-// CFI_SIMPLE or CFI_FULL.
+// Everything about `pc`, read anew. Never CFI_SIMPLE; fills *ret_row if what is
+// returned is CFI_FULL.
 enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
                        struct cfi_row *ret_row);
 

@@ -144,8 +144,8 @@ static void describe_segments(struct model_module *module,
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uintptr_t at = info->dlpi_addr + segment->p_vaddr;
         if (segment->p_type == PT_NOTE && !module->build_id)
-            module->build_id = find_build_id(
-                (const char *)at, segment->p_memsz, segment->p_align);
+            module->build_id = find_build_id((const char *)at, segment->p_memsz,
+                                             segment->p_align);
         if (segment->p_type != PT_LOAD)
             continue;
         if ((at & ~(page - 1)) < module->start)

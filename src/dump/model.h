@@ -91,6 +91,7 @@ struct weft_dump {
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;
+    int64_t no_yield_ns; // the runtime's threshold
     int pid;
     bool consistent, complete;
     char *problem; // owned, or NULL
@@ -124,6 +125,9 @@ struct weft_dump {
     size_t module_count;
     char *text; // all strings, each ended by zero
     size_t text_size;
+
+    struct lock complete_lock; // complete.c: guards `completed`
+    int completed;             // 1: only captured; 0: whole; or -errno
 
     struct lock index_lock; // guards `index`
     uint32_t *index;        // model_find's: ids hashed to task indexes, or NULL

@@ -1,4 +1,4 @@
-// unwind.c -- Walks a stack frame by frame, from its bytes and the rules of CFI.
+// unwind.c -- Walks a stack frame by frame, from its bytes and CFI's rules.
 //
 // Two walkers. The quick one knows pc, sp and fp alone and takes a rule of the
 // cache for each step, which is enough for all that compilers make. Where it
@@ -136,7 +136,7 @@ static int finish(struct walk *w)
     struct unwind_result *result = w->result;
     uint64_t tail = w->max - w->head;
 
-    if (result->frames <= w->max)
+    if (result->frames <= w->max || tail == 0)
         return (int)result->frames;
     uint64_t oldest = (result->frames - w->head) % tail;
     reverse(w->pcs + w->head, oldest);

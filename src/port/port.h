@@ -57,6 +57,15 @@ typedef _Atomic(uint64_t) atomic_u64;
 #define sub_seq_cst(p, n) atomic_fetch_sub_explicit(p, n, memory_order_seq_cst)
 #define or_seq_cst(p, n) atomic_fetch_or_explicit(p, n, memory_order_seq_cst)
 
+// An asymmetric fence: of a thread that calls light between a store and a load,
+// and one that calls heavy between its store and load, at least one sees the
+// other's store. Light costs nothing; heavy some microseconds.
+static inline void port_barrier_light(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+void port_barrier_heavy(void);
+
 // Tells the processor that this is a waiting loop.
 static inline void port_pause(void)
 {
@@ -79,9 +88,11 @@ void port_futex_wake(atomic_u32 *word, uint32_t count);
 
 // ---- Time. ----
 
-// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. Async-signal-safe.
+// CLOCK_MONOTONIC, CLOCK_REALTIME and CLOCK_BOOTTIME in nanoseconds.
+// Async-signal-safe.
 int64_t port_now(void);
 int64_t port_wall_now(void);
+int64_t port_boot_now(void);
 
 // Whether the processor's counter serves; set once, before main begins.
 extern bool port_has_counter;
@@ -140,6 +151,9 @@ struct port_thread {
 int port_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg);
 void port_thread_join(struct port_thread *thread);
+
+// The bounds of the calling thread's own stack. 0 or -ENOMEM.
+int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
 int port_thread_id(void); // the kernel's number of the calling thread
 unsigned port_cpus(void); // processors this process may use, quota included

@@ -32,6 +32,20 @@
 
 #define SECOND_NS INT64_C(1000000000)
 
+// ---- Atomics ----
+
+void port_barrier_heavy(void)
+{
+    enum { EXPEDITED = 1 << 3, REGISTER = 1 << 4 }; // linux/membarrier.h
+
+    // Fails until the process has registered, and for good where seccomp
+    // forbids it: the caller then relies on stores being seen in good time.
+    if (syscall(SYS_membarrier, EXPEDITED, 0, 0) == 0)
+        return;
+    (void)syscall(SYS_membarrier, REGISTER, 0, 0);
+    (void)syscall(SYS_membarrier, EXPEDITED, 0, 0);
+}
+
 // The error of the system call that has just failed, as -errno. Never inlined:
 // errno is a thread's own, compilers keep its address, and a caller may be a
 // task that has parked, and changed threads, since it was last looked up.
@@ -108,6 +122,11 @@ int64_t port_now(void)
 int64_t port_wall_now(void)
 {
     return now(CLOCK_REALTIME);
+}
+
+int64_t port_boot_now(void)
+{
+    return now(CLOCK_BOOTTIME);
 }
 
 #if defined(__x86_64__)
@@ -381,6 +400,21 @@ int port_thread_start(struct port_thread *thread, const char *name,
     snprintf(cut, sizeof cut, "%s", name);
     pthread_setname_np(handle, cut); // a thread without a name runs as well
     thread->handle = handle;
+    return 0;
+}
+
+int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return -ENOMEM;
+    (void)pthread_attr_getstack(&attributes, &low, &size); // cannot fail
+    (void)pthread_attr_destroy(&attributes);
+    *ret_low = (uintptr_t)low;
+    *ret_high = *ret_low + size;
     return 0;
 }
 

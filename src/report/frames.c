@@ -35,9 +35,11 @@ void frames_add_location(struct str *line, const weft_frame *frame,
 
     str_init(&text, false, line->ascii);
     if (frame->file) {
-        str_add_tail(&text, frame->file, columns - 11);
+        char number[16] = "";
         if (frame->line > 0)
-            str_addf(&text, ":%d", frame->line);
+            snprintf(number, sizeof(number), ":%d", frame->line);
+        str_add_tail(&text, frame->file, columns - strlen(number));
+        str_add(&text, number);
     } else if (frame->module) {
         str_add(&text, "in ");
         str_add_tail(&text, base_name(frame->module), columns - 3);

@@ -272,8 +272,7 @@ static int sort_groups(struct groups *groups, const weft_dump *dump)
 
     for (uint32_t i = 0; ranked && now && i < groups->count; i++) {
         const struct group *group = &groups->groups[i];
-        ranked[i] =
-            (struct ranked){*group, dump->tasks[group->first].state, i};
+        ranked[i] = (struct ranked){*group, dump->tasks[group->first].state, i};
     }
     if (ranked && now && groups->count)
         qsort(ranked, groups->count, sizeof(*ranked), by_rank);

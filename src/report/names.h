@@ -12,11 +12,12 @@ bool names_are_full(const weft_dump *dump);
 
 // The innermost frame of a pc that is not weft's own, or else its outermost.
 // -ENOMEM, or 0.
-int names_find_place(const weft_dump *dump, uintptr_t pc, weft_frame *ret_frame);
+int names_find_place(const weft_dump *dump, uintptr_t pc,
+                     weft_frame *ret_frame);
 
 // The innermost frame of a whole stack that is not weft's own, or else its
 // innermost. 1, 0 (the stack is empty), or -ENOMEM.
-int names_find_top(const weft_dump *dump, uint32_t stack, weft_frame *ret_frame);
-
+int names_find_top(const weft_dump *dump, uint32_t stack,
+                   weft_frame *ret_frame);
 
 #endif

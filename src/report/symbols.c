@@ -50,13 +50,13 @@ struct symbols {
     size_t frame_count, frame_room;
     struct pool *pool;
 
-    bool tried;          // to load libdw
-    struct dw *dw;       // or NULL
+    bool tried;    // to load libdw
+    struct dw *dw; // or NULL
     demangle_fn *demangle;
-    size_t own_module;   // the module of this code; module_count: none
-    bool own_library;    // it is libweft.so
-    char *own_root;      // ".../src/", or NULL: not known
-    char *current_dir;   // without a slash at its end; NULL: unknown, or "/"
+    size_t own_module; // the module of this code; module_count: none
+    bool own_library;  // it is libweft.so
+    char *own_root;    // ".../src/", or NULL: not known
+    char *current_dir; // without a slash at its end; NULL: unknown, or "/"
 };
 
 // ---- Strings. ----
@@ -189,8 +189,7 @@ static void find_own_root(struct symbols *symbols, uintptr_t own)
     char path[PATH_ROOM];
 
     if (!dw_find(symbols->dw, symbols->own_module, own, frames) ||
-        !frames[0].file ||
-        !make_absolute(frames[0].dir, frames[0].file, path))
+        !frames[0].file || !make_absolute(frames[0].dir, frames[0].file, path))
         return;
     size_t length = strlen(path), tail = strlen("src/" OWN_FILE);
     if (length <= tail || strcmp(path + length - tail, "src/" OWN_FILE) != 0)
@@ -224,8 +223,7 @@ static weft_frame *add_frame(struct symbols *symbols)
 {
     if (symbols->frame_count == symbols->frame_room) {
         size_t room = symbols->frame_room ? 2 * symbols->frame_room : 64;
-        weft_frame *frames =
-            realloc(symbols->frames, room * sizeof(*frames));
+        weft_frame *frames = realloc(symbols->frames, room * sizeof(*frames));
         if (!frames)
             return NULL;
         symbols->frames = frames;
@@ -437,8 +435,8 @@ int symbols_load(struct symbols *symbols, const uintptr_t *pcs, size_t count)
     return batch.failed;
 }
 
-int symbols_lookup(struct symbols *symbols, uintptr_t pc, weft_frame *ret_frames,
-                   size_t max)
+int symbols_lookup(struct symbols *symbols, uintptr_t pc,
+                   weft_frame *ret_frames, size_t max)
 {
     int failed = symbols_load(symbols, &pc, 1);
 
@@ -452,7 +450,7 @@ int symbols_lookup(struct symbols *symbols, uintptr_t pc, weft_frame *ret_frames
 
 bool symbols_are_full(const struct symbols *symbols)
 {
-    return symbols->dw;
+    return !symbols->tried || symbols->dw;
 }
 
 // ---- Beginning and end. ----

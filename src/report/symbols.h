@@ -21,10 +21,10 @@ int symbols_load(struct symbols *symbols, const uintptr_t *pcs, size_t count);
 
 // Stores up to `max` frames of a pc, innermost first. Their number, which is at
 // least 1: a pc without a name is a frame without a function. Or -ENOMEM.
-int symbols_lookup(struct symbols *symbols, uintptr_t pc, weft_frame *ret_frames,
-                   size_t max);
+int symbols_lookup(struct symbols *symbols, uintptr_t pc,
+                   weft_frame *ret_frames, size_t max);
 
-// Whether libdw could be loaded. Known once something was looked up.
+// False once libdw was needed and could not be loaded.
 bool symbols_are_full(const struct symbols *symbols);
 
 #endif

@@ -136,8 +136,8 @@ static int open_link(const char *root, const char *dir, const char *below,
                      const char *name, uint32_t crc, char **ret_path)
 {
     char path[4096];
-    int length = snprintf(path, sizeof(path), "%s%s%s/%s", root, dir, below,
-                          name);
+    int length =
+        snprintf(path, sizeof(path), "%s%s%s/%s", root, dir, below, name);
 
     if (length >= (int)sizeof(path))
         return -1;

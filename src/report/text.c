@@ -22,8 +22,7 @@ static void add_wall_time(struct str *line, int64_t ns)
     if (!gmtime_r(&seconds, &tm) ||
         !strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm))
         return;
-    str_addf(line, "  %s.%03d UTC", text,
-             (int)(ns % NS_PER_SECOND / 1000000));
+    str_addf(line, "  %s.%03d UTC", text, (int)(ns % NS_PER_SECOND / 1000000));
 }
 
 static const char *program_name(const weft_dump *dump)
@@ -146,16 +145,13 @@ static void print_foot(struct view *view)
                       "the package libdw1)");
         view_end_line(view);
     }
-    str_add(line, "(");
-    if (view->hidden)
-        str_add(line, "weft's own frames are hidden: print with .verbose to "
-                      "see them · ");
-    str_add(line, "every task: weft_dump_print_json");
-    if (view->hidden)
+    if (view->hidden) {
+        str_add(line, "(weft's own frames are hidden: the option `verbose` "
+                      "shows them)");
         view_end_line(view);
-    else
-        str_add(line, " ·");
-    str_add(line, " or WEFT_DUMP_FILE=PATH with the dump's signal)");
+    }
+    str_add(line, "(all of it as JSON: weft_dump_print_json, or start the "
+                  "program with WEFT_DUMP_FILE=FILE)");
     view_end_line(view);
 }
 

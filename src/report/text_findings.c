@@ -122,8 +122,8 @@ static void print_half(struct view *view, const struct edge *edge, add_fn *add,
 
     add(view, line, edge);
     if (find_right(view, edge, now, &frame)) {
-        unsigned at = start + widths->left;
-        str_pad(line, at < 58 ? at : 58, 2);
+        unsigned at = start + widths->left + 2;
+        str_pad(line, at < 60 ? at : 60, 2);
         if (line->columns + widths->function > 80) {
             view_end_line(view);
             str_pad(line, 12, 0);
@@ -154,9 +154,9 @@ static void print_edges(struct view *view, const struct model_finding *finding)
             str_addf(&view->line, "     │   … %u more tasks in the circle",
                      finding->task_count - shown),
                 view_end_line(view);
-        str_add(&view->line, row == 0   ? "     ┌─▶ "
-                             : last     ? "     └── "
-                                        : "     ├── ");
+        str_add(&view->line, row == 0 ? "     ┌─▶ "
+                             : last   ? "     └── "
+                                      : "     ├── ");
         print_half(view, &edge, add_holding, false, &widths);
         str_add(&view->line, last ? "         " : "     │   ");
         print_half(view, &edge, add_waiting, true, &widths);
@@ -177,8 +177,8 @@ static void print_behind(struct view *view, const struct model_finding *finding)
         return;
     str_add(line, "     ");
     str_add_count(line, count);
-    str_addf(line, " more task%s blocked behind it:",
-             count == 1 ? " is" : "s are");
+    str_addf(line,
+             " more task%s blocked behind it:", count == 1 ? " is" : "s are");
     for (uint32_t i = 0; i < count && i < BEHIND_MAX && line->columns < 76; i++)
         str_addf(line, " T%llu",
                  (unsigned long long)view->dump->tasks[finding->behind[i]].id);

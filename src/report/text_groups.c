@@ -6,9 +6,9 @@
 #include "report/names.h"
 #include "report/view.h"
 
-#define GROUPS_MAX 30   // shown, unless all are asked for
-#define ITEMS_MAX 6     // descriptors, workers and such in one line
-#define TAG_COLUMN 92   // where the finding of a group ends
+#define GROUPS_MAX 30 // shown, unless all are asked for
+#define ITEMS_MAX 6   // descriptors, workers and such in one line
+#define TAG_COLUMN 92 // where the finding of a group ends
 
 static const struct model_task *task_at(const struct view *view,
                                         const struct group *group, uint32_t i)
@@ -107,10 +107,11 @@ static void add_object(struct view *view, struct str *str,
     }
     const struct model_object *about = &view->dump->objects[object];
     view_add_object(str, view->dump, object, true, 30);
-    if (objects.count > 1)
-        str_addf(str, " and %zu%s more", objects.count - 1,
-                 objects.more ? " or" : "");
-    if (about->kind == WEFT_OBJECT_CHANNEL && objects.count == 1)
+    if (objects.more)
+        str_add(str, " and others");
+    else if (objects.count > 1)
+        str_addf(str, " and %zu more", objects.count - 1);
+    if (about->limit && objects.count == 1)
         str_addf(str, " (%llu of %llu used)", (unsigned long long)about->used,
                  (unsigned long long)about->limit);
     if (owners.count > 1 || owners.item[0]) {
@@ -123,9 +124,8 @@ static void add_joined(struct view *view, struct str *str,
                        const struct group *group)
 {
     struct items joined = collect(view, group, get_joined);
-    uint32_t only = joined.count == 1
-                        ? model_find(view->dump, joined.item[0])
-                        : WEFT_NONE;
+    uint32_t only =
+        joined.count == 1 ? model_find(view->dump, joined.item[0]) : WEFT_NONE;
 
     str_add(str, "join ");
     if (only != WEFT_NONE)
@@ -234,8 +234,10 @@ static void add_state(struct view *view, struct str *str,
 {
     const struct model_task *task = &view->dump->tasks[group->first];
     static const char *const words[] = {
-        [WEFT_STATE_RUNNING] = "running ", [WEFT_STATE_READY] = "ready ",
-        [WEFT_STATE_WAITING] = "waiting ", [WEFT_STATE_NEW] = "new ",
+        [WEFT_STATE_RUNNING] = "running ",
+        [WEFT_STATE_READY] = "ready ",
+        [WEFT_STATE_WAITING] = "waiting ",
+        [WEFT_STATE_NEW] = "new ",
         [WEFT_STATE_DONE] = "ended, not joined for ",
     };
 
@@ -302,22 +304,23 @@ static void add_origin(struct view *view, struct str *str, uint32_t index)
     const struct model_task *task = &view->dump->tasks[index];
     uint32_t parent =
         task->parent ? model_find(view->dump, task->parent) : WEFT_NONE;
-    const char *name = parent == WEFT_NONE
-                           ? NULL
-                           : model_text(view->dump,
-                                        view->dump->tasks[parent].name);
+    const char *name =
+        parent == WEFT_NONE
+            ? NULL
+            : model_text(view->dump, view->dump->tasks[parent].name);
     weft_frame frame = {0};
 
     if (task->site < view->dump->site_count)
         view_check(view,
-                   names_find_place(view->dump,
-                                    view->dump->sites[task->site], &frame));
+                   names_find_place(view->dump, view->dump->sites[task->site],
+                                    &frame));
     if (name)
         str_add_name(str, name, true, 20);
-    else if (parent != WEFT_NONE)
-        str_addf(str, "T%llu", (unsigned long long)task->parent);
-    else if (frame.pc)
+    else if (frame.function && parent == WEFT_NONE)
         frames_add_function(str, &frame, 24);
+    else if (task->parent)
+        str_addf(str, "T%llu%s", (unsigned long long)task->parent,
+                 parent == WEFT_NONE ? " (ended)" : "");
     if (frame.pc) {
         str_add(str, " ");
         frames_add_location(str, &frame, 40);
@@ -421,8 +424,8 @@ static void print_labels(struct view *view, uint32_t task)
         return;
     str_addf(&view->line, "      labels of T%llu:",
              (unsigned long long)view->dump->tasks[task].id);
-    for (size_t i = 0;
-         !weft_dump_get_label(view->dump, task, i, &key, &value); i++) {
+    for (size_t i = 0; !weft_dump_get_label(view->dump, task, i, &key, &value);
+         i++) {
         if (view->line.columns > 60) {
             view_end_line(view);
             str_add(&view->line, "       ");
@@ -466,8 +469,8 @@ static bool all_own(struct view *view, const struct model_stack *stack)
     weft_frame frame;
 
     for (uint32_t i = 0; i < stack->count; i++) {
-        int failed = names_find_place(
-            view->dump, view->dump->pcs[stack->pc + i], &frame);
+        int failed = names_find_place(view->dump,
+                                      view->dump->pcs[stack->pc + i], &frame);
         view_check(view, failed);
         if (failed || !frame.runtime)
             return false;
@@ -574,8 +577,8 @@ static bool print_short(struct view *view, const struct group *group)
         return false;
     }
     frames_add_location(line, &frame, VIEW_COLUMNS - line->columns);
-    view->hidden += view->dump->stacks[view->dump->tasks[group->first].stack]
-                        .count - 1;
+    view->hidden +=
+        view->dump->stacks[view->dump->tasks[group->first].stack].count - 1;
     view_end_line(view);
     return true;
 }

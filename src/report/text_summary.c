@@ -7,7 +7,7 @@
 #include "report/names.h"
 #include "report/view.h"
 
-#define TABLE_MAX 8  // rows
+#define TABLE_MAX 8 // rows
 #define BAR_COLUMNS 64
 #define BOUNDS_MAX 4 // of the histogram of waits
 #define PAIRS_MAX 64 // different labels that are counted
@@ -80,7 +80,7 @@ static void print_row(struct view *view, const struct group *group)
     add_cut(line, &part, 27);
     str_pad(line, 47, 2);
     add_waits(line, group);
-    str_pad(line, 73, 2);
+    str_pad(line, 75, 2);
     int found = names_find_top(view->dump, task->stack, &frame);
     view_check(view, found);
     if (found > 0)
@@ -102,7 +102,7 @@ void view_print_table(struct view *view)
             str_add(&view->line, "    count  state    waiting for");
             str_pad(&view->line, 47, 0);
             str_add(&view->line, "time min / median / max");
-            str_pad(&view->line, 73, 0);
+            str_pad(&view->line, 75, 0);
             str_add(&view->line, "where");
             view_end_line(view);
         }
@@ -133,8 +133,7 @@ static void print_bar(struct view *view, const struct group *group)
     str_add(&view->line, "    ");
     for (uint64_t i = 0; i < blocks; i++)
         str_add(&view->line, "█");
-    str_addf(&view->line, "%s%u", blocks ? "  " : "",
-             (unsigned)(share / 1000));
+    str_addf(&view->line, "%s%u", blocks ? "  " : "", (unsigned)(share / 1000));
     if (share % 1000)
         str_addf(&view->line, ".%03u", (unsigned)(share % 1000));
     str_add(&view->line, " % of all tasks");
@@ -170,11 +169,11 @@ static void print_oldest(struct view *view, const struct group *group)
 
 // Round times that divide a group's waits.
 static const int64_t round_times[] = {
-    10 * US,    100 * US,    1 * MS,      5 * MS,      10 * MS,    50 * MS,
-    100 * MS,   500 * MS,    1 * SEC,     2 * SEC,     5 * SEC,    10 * SEC,
-    20 * SEC,   30 * SEC,    1 * MINUTE,  2 * MINUTE,  5 * MINUTE, 10 * MINUTE,
-    15 * MINUTE, 20 * MINUTE, 30 * MINUTE, 40 * MINUTE, 1 * HOUR,  2 * HOUR,
-    6 * HOUR,   12 * HOUR,   1 * DAY,     2 * DAY,     7 * DAY,    30 * DAY,
+    10 * US,     100 * US,    1 * MS,      5 * MS,      10 * MS,    50 * MS,
+    100 * MS,    500 * MS,    1 * SEC,     2 * SEC,     5 * SEC,    10 * SEC,
+    20 * SEC,    30 * SEC,    1 * MINUTE,  2 * MINUTE,  5 * MINUTE, 10 * MINUTE,
+    15 * MINUTE, 20 * MINUTE, 30 * MINUTE, 40 * MINUTE, 1 * HOUR,   2 * HOUR,
+    6 * HOUR,    12 * HOUR,   1 * DAY,     2 * DAY,     7 * DAY,    30 * DAY,
 };
 
 #define ROUND_TIMES (sizeof(round_times) / sizeof(*round_times))
@@ -213,7 +212,7 @@ static void print_waits(struct view *view, const struct group *group)
     }
     str_add(line, "    time   ");
     for (size_t i = 0; i <= picked; i++) {
-        str_add(line, i == 0 ? "under " : i == picked ? " · over " : " · to ");
+        str_add(line, i == 0 ? "<" : i < picked ? " · <" : " · ≥");
         str_add_time(line, bounds[i < picked ? i : picked - 1]);
         str_add(line, ": ");
         str_add_count(line, counts[i]);
@@ -278,10 +277,9 @@ static void print_labels(struct view *view, const struct group *group)
         return;
     }
     for (uint32_t i = 0; i < group->count; i++)
-        for (size_t j = 0;
-             !weft_dump_get_label(view->dump,
-                                  view->groups.tasks[group->start + i], j, &key,
-                                  &value);
+        for (size_t j = 0; !weft_dump_get_label(
+                 view->dump, view->groups.tasks[group->start + i], j, &key,
+                 &value);
              j++)
             count_pair(pairs, key, value);
     qsort(pairs->pairs, pairs->used, sizeof(*pairs->pairs), by_pair_count);

@@ -3,8 +3,12 @@
 
 #include <string.h>
 
+#define CONTINUED_COLUMN 8 // where the rest of a broken line begins
+
 void view_end_line(struct view *view)
 {
+    while (view->line.columns > VIEW_COLUMNS && !view->line.error)
+        str_flush_part(&view->line, VIEW_COLUMNS, CONTINUED_COLUMN, view->file);
     str_add(&view->line, "\n");
     str_flush(&view->line, view->file);
 }

@@ -61,7 +61,7 @@ size_t utf8_next(const char *text, int32_t *ret_char)
 {
     static const int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = (unsigned char)text[0];
-    size_t length = first < 0x80               ? 1
+    size_t length = first < 0x80             ? 1
                     : (first & 0xe0) == 0xc0 ? 2
                     : (first & 0xf0) == 0xe0 ? 3
                     : (first & 0xf8) == 0xf0 ? 4
@@ -100,10 +100,10 @@ static bool among(int32_t c, const struct range *ranges, size_t count)
 static bool is_unsafe(int32_t c)
 {
     static const struct range unsafe[] = {
-        {-1, 0x1f},         {0x7f, 0x9f},     {0xad, 0xad},
-        {0x61c, 0x61c},     {0x180e, 0x180e}, {0x200b, 0x200f},
-        {0x2028, 0x202e},   {0x2060, 0x206f}, {0xfe00, 0xfe0f},
-        {0xfeff, 0xfeff},   {0xfff0, 0xfffb}, {0xe000, 0xf8ff},
+        {-1, 0x1f},          {0x7f, 0x9f},     {0xad, 0xad},
+        {0x61c, 0x61c},      {0x180e, 0x180e}, {0x200b, 0x200f},
+        {0x2028, 0x202e},    {0x2060, 0x206f}, {0xfe00, 0xfe0f},
+        {0xfeff, 0xfeff},    {0xfff0, 0xfffb}, {0xe000, 0xf8ff},
         {0xe0000, 0x10ffff},
     };
 
@@ -113,14 +113,14 @@ static bool is_unsafe(int32_t c)
 static unsigned width_of(int32_t c)
 {
     static const struct range none[] = {
-        {0x300, 0x36f}, {0x483, 0x489}, {0x591, 0x5bd}, {0x610, 0x61a},
-        {0x64b, 0x65f}, {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x20d0, 0x20ff},
-        {0xfe20, 0xfe2f},
+        {0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},
+        {0x610, 0x61a},   {0x64b, 0x65f},   {0x1ab0, 0x1aff},
+        {0x1dc0, 0x1dff}, {0x20d0, 0x20ff}, {0xfe20, 0xfe2f},
     };
     static const struct range two[] = {
-        {0x1100, 0x115f}, {0x2e80, 0x303e},   {0x3041, 0xa4cf},
-        {0xac00, 0xd7a3}, {0xf900, 0xfaff},   {0xfe30, 0xfe6f},
-        {0xff00, 0xff60}, {0xffe0, 0xffe6},   {0x1f300, 0x1f64f},
+        {0x1100, 0x115f},   {0x2e80, 0x303e},   {0x3041, 0xa4cf},
+        {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},
+        {0xff00, 0xff60},   {0xffe0, 0xffe6},   {0x1f300, 0x1f64f},
         {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd},
     };
 
@@ -136,22 +136,19 @@ static const char *ascii_for(int32_t c)
         int32_t c;
         const char *text;
     } signs[] = {
-        {0xd7, "x"},        // times
-        {0xb7, "|"},        // middle dot
-        {0xb5, "u"},        // micro
-        {0x2013, "-"},      // dash
-        {0x2026, ".."},     // ellipsis
-        {0x2192, "->"},     // arrow
-        {0x2500, "-"},      // lines
-        {0x2502, "|"},
-        {0x250c, "/"},
-        {0x2514, "\\"},
-        {0x251c, "|"},
-        {0x2588, "#"},      // block
-        {0x25b6, ">"},      // arrow head
-        {0x25b2, "!"},      // warning
-        {0x25cf, "*"},      // information
-        {0x2716, "x"},      // error
+        {0xd7, "x"},                   // times
+        {0xb7, "|"},                   // middle dot
+        {0xb5, "u"},                   // micro
+        {0x2013, "-"},                 // dash
+        {0x2026, ".."},                // ellipsis
+        {0x2192, "->"},                // arrow
+        {0x2265, ">="}, {0x2500, "-"}, // lines
+        {0x2502, "|"},  {0x250c, "/"}, {0x2514, "\\"},
+        {0x251c, "|"},  {0x2588, "#"}, // block
+        {0x25b6, ">"},                 // arrow head
+        {0x25b2, "!"},                 // warning
+        {0x25cf, "*"},                 // information
+        {0x2716, "x"},                 // error
     };
 
     for (size_t i = 0; i < sizeof(signs) / sizeof(*signs); i++)
@@ -207,7 +204,7 @@ void str_add_str(struct str *str, const struct str *other)
 
 void str_pad(struct str *str, unsigned column, unsigned least)
 {
-    for (; least || str->columns < column; least -= least > 0) {
+    for (; least || str->columns<column; least -= least> 0) {
         str_add_bytes(str, " ", 1);
         str->columns++;
         if (str->error)
@@ -323,6 +320,15 @@ static void add_tenths(struct str *str, int64_t tenths, const char *unit)
     str_addf(str, " %s", unit);
 }
 
+static void add_hundredths(struct str *str, int64_t hundredths,
+                           const char *unit)
+{
+    if (hundredths % 10)
+        str_addf(str, "0.%02d %s", (int)hundredths, unit);
+    else
+        add_tenths(str, hundredths / 10, unit);
+}
+
 static void add_two(struct str *str, int64_t count, int64_t per, char big,
                     char small)
 {
@@ -331,28 +337,36 @@ static void add_two(struct str *str, int64_t count, int64_t per, char big,
         str_addf(str, " %lld%c", (long long)(count % per), small);
 }
 
+// A span in units of `unit` nanoseconds, to the nearest.
+static int64_t in_units(int64_t ns, int64_t unit)
+{
+    return ns / unit + (ns % unit >= unit / 2);
+}
+
+#define US INT64_C(1000)
+#define MS (1000 * US)
+#define SEC (1000 * MS)
+
 void str_add_time(struct str *str, int64_t ns)
 {
-    int64_t us = ns / 1000, ms = us / 1000, s = ms / 1000;
-
-    if (ns < 0)
+    if (ns < US)
         str_add(str, "0 ms");
-    else if (us < 10)
-        str_add(str, us ? "<0.01 ms" : "0 ms");
-    else if (us < 1000 && us / 10 % 10)
-        str_addf(str, "0.%02d ms", (int)(us / 10));
-    else if (ms < 10)
-        add_tenths(str, us / 100, "ms");
-    else if (ms < 100)
-        str_addf(str, "%d ms", (int)ms);
-    else if (s < 60)
-        add_tenths(str, ms / 100, "s");
-    else if (s < 3600)
-        add_two(str, s, 60, 'm', 's');
-    else if (s < 86400)
-        add_two(str, s / 60, 60, 'h', 'm');
+    else if (ns < 10 * US)
+        str_add(str, "<0.01 ms");
+    else if (in_units(ns, 10 * US) < 100)
+        add_hundredths(str, in_units(ns, 10 * US), "ms");
+    else if (in_units(ns, 100 * US) < 100)
+        add_tenths(str, in_units(ns, 100 * US), "ms");
+    else if (in_units(ns, MS) < 1000)
+        str_addf(str, "%d ms", (int)in_units(ns, MS));
+    else if (in_units(ns, 100 * MS) < 600)
+        add_tenths(str, in_units(ns, 100 * MS), "s");
+    else if (in_units(ns, SEC) < 3600)
+        add_two(str, in_units(ns, SEC), 60, 'm', 's');
+    else if (in_units(ns, 60 * SEC) < 1440)
+        add_two(str, in_units(ns, 60 * SEC), 60, 'h', 'm');
     else
-        add_two(str, s / 3600, 24, 'd', 'h');
+        add_two(str, in_units(ns, 3600 * SEC), 24, 'd', 'h');
 }
 
 void str_add_count(struct str *str, uint64_t count)
@@ -393,4 +407,58 @@ void str_flush(struct str *str, FILE *file)
             str->error = errno > 0 ? -errno : -EIO;
     }
     str_clear(str);
+}
+
+// The end of a terminal code or character that begins at `at`; its columns.
+static size_t step(const struct str *str, size_t at, unsigned *ret_columns)
+{
+    int32_t c;
+    char text[5] = "";
+    size_t left = str->used - at;
+
+    *ret_columns = 0;
+    if (str->data[at] == '\033') {
+        const char *end = memchr(str->data + at, 'm', left);
+        return end ? (size_t)(end - str->data) + 1 : str->used;
+    }
+    memcpy(text, str->data + at, left < 4 ? left : 4);
+    at += utf8_next(text, &c);
+    *ret_columns = width_of(c);
+    return at;
+}
+
+void str_flush_part(struct str *str, unsigned columns, unsigned indent,
+                    FILE *file)
+{
+    size_t at = 0, cut = 0;
+    unsigned used = 0, cut_columns = 0, more;
+    struct str rest;
+
+    while (at < str->used) {
+        size_t next = step(str, at, &more);
+        if (used + more > columns)
+            break;
+        if (str->data[at] == ' ' && used > indent) {
+            cut = at;
+            cut_columns = used;
+        }
+        at = next;
+        used += more;
+    }
+    if (cut == 0) {
+        cut = at;
+        cut_columns = used;
+    }
+    str_init(&rest, str->color, str->ascii);
+    str_pad(&rest, indent, 0);
+    unsigned blanks = 0; // those at the cut vanish
+    while (cut + blanks < str->used && str->data[cut + blanks] == ' ')
+        blanks++;
+    str_add_bytes(&rest, str->data + cut + blanks, str->used - cut - blanks);
+    rest.columns += str->columns - cut_columns - blanks;
+    str->used = cut;
+    str_add_bytes(str, "\n", 1);
+    str_flush(str, file);
+    str_add_str(str, &rest);
+    str_deinit(&rest);
 }

@@ -64,6 +64,11 @@ void str_add_bytes_size(struct str *str, uint64_t bytes);
 // Writes all to a file and clears the string.
 void str_flush(struct str *str, FILE *file);
 
+// Writes as much of a line as fits in `columns`, up to a blank if there is one
+// past `indent`; the rest stays, moved to `indent`, at most as wide as before.
+void str_flush_part(struct str *str, unsigned columns, unsigned indent,
+                    FILE *file);
+
 // The next character of a UTF-8 text that ends with zero: its length in bytes.
 // An invalid byte is given as a character of length 1 and *ret_char = -1.
 size_t utf8_next(const char *text, int32_t *ret_char);

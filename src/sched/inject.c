@@ -15,6 +15,16 @@ void inject_push(struct inject *inject, struct task_list *tasks)
     lock_release(&inject->lock);
 }
 
+void inject_put_front(struct inject *inject, struct task_list *tasks)
+{
+    lock_acquire(&inject->lock);
+    task_list_append(tasks, &inject->list);
+    inject->list = *tasks;
+    *tasks = (struct task_list){0};
+    store_seq_cst(&inject->length, inject->list.count); // N1
+    lock_release(&inject->lock);
+}
+
 void inject_pop(struct inject *inject, uint32_t max,
                 struct task_list *ret_tasks)
 {

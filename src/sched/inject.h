@@ -18,6 +18,9 @@ struct inject {
 // Any thread: appends a list, which is empty after.
 void inject_push(struct inject *inject, struct task_list *tasks);
 
+// Puts tasks that inject_pop has taken back in front of the others.
+void inject_put_front(struct inject *inject, struct task_list *tasks);
+
 // Any worker: takes up to `max` of the oldest and appends them.
 void inject_pop(struct inject *inject, uint32_t max,
                 struct task_list *ret_tasks);

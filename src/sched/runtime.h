@@ -46,7 +46,7 @@ struct core {
     atomic_u64 steal_operations;
     atomic_u64 local_schedules;
     atomic_u64 overflows;
-};
+} __attribute__((aligned(64))); // no line shared with the next
 
 // Why a task left the worker's hands.
 enum leaving {
@@ -72,13 +72,14 @@ struct worker {
     enum leaving leaving;             // set by the task as it leaves
     uint64_t now;                     // ticks at the last switch
     bool searching;                   //
+    struct task *hand;                // chosen to run, while a dump is met
     void *alternate;                  // signal stack, dump's own
     struct parker parker;             //
     atomic_u32 tid;                   // of the thread, 0 before it starts
     atomic_u32 presence;              // dump/rendezvous.c
     _Atomic(struct task *) current;   // release by its worker, for dumps
     atomic_u64 current_since;         // ticks; relaxed: a figure
-};
+} __attribute__((aligned(64))); // no line shared with the next
 
 // How the dump hangs off the scheduler, which knows no more of it than this.
 struct trace_ops {

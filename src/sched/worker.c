@@ -6,6 +6,12 @@
 //       so a task is never bound to wait behind one that does not yield.
 //       Tasks in `next` wake nobody: their worker will come to them next. At
 //       most NEXT_RUNS_MAX tasks in a row come that way, then the queue.
+//   C3  Before a task is run, `current` is stored, then trace_asked loaded; who
+//       asks for a dump stores trace_asked, then loads `current` and presence.
+//       The worker's side has no fence, for it is on the hottest path: the
+//       asking side has one for both (port_barrier_heavy). So a worker that the
+//       dump goes on without is either seen inside its task, or sees the dump
+//       before it begins another.
 //   C2  A task is run with its state set to RUNNING and the count up by one,
 //       before its stack is entered; whatever it left behind is looked at
 //       only after its stack is left (task.h P1).
@@ -131,6 +137,23 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
         sched_notify(runtime);
 }
 
+// ---- Taking part in a dump ----
+
+static void trace(struct worker *worker)
+{
+    struct core *core = worker->core;
+
+    worker->core = NULL;
+    core = worker->runtime->trace->trace_core(worker, core);
+    worker->core = core;
+    worker->now = port_ticks();
+}
+
+static bool trace_asked(struct weft_runtime *runtime)
+{
+    return load_seq_cst(&runtime->trace_asked) != 0; // rendezvous.c P1
+}
+
 // ---- Running a task ----
 
 void sched_leave(enum leaving leaving)
@@ -180,17 +203,33 @@ static void parked(struct worker *worker, struct task *task)
     schedule_next(worker, task);
 }
 
+// C3: commits to running a task, unless a dump is asked for: that comes first.
+static void commit(struct worker *worker, struct task *task)
+{
+    for (;;) {
+        store_relaxed(&worker->current_since, worker->now);
+        store_release(&worker->current, task); // with current_since, for dumps
+        port_barrier_light();                  // C3
+        if (!trace_asked(worker->runtime))
+            return;
+        store_relaxed(&worker->current, NULL);
+        worker->hand = task;
+        trace(worker);
+        worker->hand = NULL;
+    }
+}
+
 static void run(struct worker *worker, struct task *task)
 {
+    commit(worker, task);
+
     struct core *core = worker->core;
     uint64_t word = load_relaxed(&task->state); // ours: it came from a queue
     uint64_t began = worker->now;
 
-    store_relaxed(&worker->current_since, began);
     store_release(&task->state, STATE(STATE_COUNT(word) + 1,
                                       STATE_OUTCOME(word),
                                       PHASE_RUNNING)); // C2
-    store_release(&worker->current, task); // for dumps: current_since is set
     core->budget = BUDGET;
     fiber_leave(&worker->fiber, &task->top->fiber, false);
     task_switch(&worker->sp, task->sp);
@@ -348,21 +387,6 @@ static void end_search(struct worker *worker)
 
 // ---- Looking elsewhere between two tasks ----
 
-static void trace(struct worker *worker)
-{
-    struct core *core = worker->core;
-
-    worker->core = NULL;
-    core = worker->runtime->trace->trace_core(worker, core);
-    worker->core = core;
-    worker->now = port_ticks();
-}
-
-static bool trace_asked(struct weft_runtime *runtime)
-{
-    return load_seq_cst(&runtime->trace_asked) != 0; // rendezvous.c P1
-}
-
 static void poll_driver(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
@@ -476,8 +500,6 @@ static void work(struct worker *worker)
     struct weft_runtime *runtime = worker->runtime;
 
     while (!ended(runtime)) {
-        if (trace_asked(runtime))
-            trace(worker);
         struct task *task = find(worker);
         if (task == NULL) {
             rest(worker);

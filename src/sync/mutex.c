@@ -33,6 +33,11 @@ static struct task *unmark(struct task *task)
     return (struct task *)((uintptr_t)task & ~CONTENDED);
 }
 
+struct task *mutex_owner(const struct mutex *mutex)
+{
+    return unmark(load_acquire(&mutex->owner)); // P1: with taken_pc
+}
+
 static struct mutex *inside(weft_mutex *mutex)
 {
     struct mutex *m = (struct mutex *)mutex;
@@ -43,7 +48,7 @@ static struct mutex *inside(weft_mutex *mutex)
 static void took(struct mutex *m, struct task *task, uintptr_t pc)
 {
     m->taken_pc = pc; // P2
-    m->taken_since = worker_self()->now;
+    m->taken_since = worker_self()->now; // of the last switch: near enough
     m->held.next = task->held;
     task->held = &m->held;
 }
@@ -70,9 +75,10 @@ static bool mark_or_take(struct mutex *m, struct task *task)
     }
 }
 
-static int lock_slowly(struct mutex *m, struct task *task, int64_t deadline_ns)
+static int lock_slowly(struct mutex *m, struct task *task, uintptr_t pc,
+                       int64_t deadline_ns)
 {
-    struct waiter waiter = {0};
+    struct waiter waiter = {.data = (void *)pc};
     struct wait wait = {
         .kind = WEFT_WAIT_MUTEX,
         .object = m,
@@ -137,11 +143,12 @@ int weft_mutex_lock(weft_mutex *mutex, int64_t deadline_ns)
 
     if (error != 0)
         return error;
+    uintptr_t pc = (uintptr_t)__builtin_return_address(0);
     error = take(m, task);
     if (error == -EBUSY)
-        error = lock_slowly(m, task, deadline_ns);
+        error = lock_slowly(m, task, pc, deadline_ns);
     if (error == 0)
-        took(m, task, (uintptr_t)__builtin_return_address(0));
+        took(m, task, pc);
     return error;
 }
 
@@ -171,6 +178,8 @@ static void hand_on(struct mutex *m)
             next = mark(next);
         // Stored before it is fired, for it may run and unlock at once. If it
         // had given up already, the next round overwrites it.
+        m->taken_pc = (uintptr_t)waiter->data; // for a dump before it runs
+        m->taken_since = worker_self()->now;
         store_release(&m->owner, next); // M1, P1
         if (wait_wake(waiter, 0))
             return;

@@ -16,4 +16,7 @@ struct mutex {
     uint64_t taken_since;            // ticks; the owner's
 };
 
+// The owner, or NULL.
+struct task *mutex_owner(const struct mutex *mutex);
+
 #endif

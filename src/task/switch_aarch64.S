@@ -11,7 +11,6 @@
         .p2align 4
 task_switch:
         .cfi_startproc
-        hint    #36                     // bti j and c: may be called or jumped
         sub     sp, sp, #160
         .cfi_def_cfa_offset 160
         stp     x19, x20, [sp, #0]
@@ -79,7 +78,6 @@ task_switch:
         .cfi_undefined 30
         nop
 task_entry:
-        hint    #36
         mov     x0, x20
         mov     x29, xzr
         mov     x30, xzr

@@ -22,6 +22,6 @@ void worker(void)
     t = __rdtsc();
     puts("clock_gettime(), mmap() and rand() in a string are none");
     port_futex_wake(&word, 1);
-    strand(x), operand(x), epoll_add(x);
+    strand(x), operand(x), epoll_add(x), core->random(1), random = 2;
     load_acquire(&word); // P1
 }

@@ -1,0 +1,186 @@
+// overflow.c -- A task that overflows its stack is named before the process
+// dies.
+//
+// The handler runs on the worker's alternate stack. If the fault lies in the
+// guard of the running task's stack, or just below it, it prints the task and
+// unwinds it from the interrupted registers. Names need memory and locks that
+// the dying code may hold: so a forked child looks them up while the parent
+// waits for a moment; plain addresses are printed first in any case. Then the
+// handler that was there before has its turn, or the process dies of the
+// signal as it would have.
+#include "dump/overflow.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/panic.h"
+#include "dump/capture.h"
+
+enum {
+    ALTERNATE_BYTES = 128 << 10,
+    FRAMES = 48,
+    TAIL = 12,
+    NAMES_TRIES = 300,
+    NAMES_STEP_NS = 10000000,
+};
+
+void (*overflow_print)(const uintptr_t *pcs, size_t count);
+
+static struct sigaction before_segv;
+static struct sigaction before_bus;
+static struct cfi_cache *cache; // made at install: the handler cannot allocate
+static atomic_u32 dying;        // relaxed: only who is first matters
+
+// ---- In the handler ----
+
+static void print_addresses(const uintptr_t *pcs, int count)
+{
+    for (int i = 0; i < count; i++) {
+        Dl_info info;
+        void *pc = (void *)pcs[i];
+        if (dladdr(pc, &info) != 0 && info.dli_fname != NULL)
+            warn("  #%d %p (%s+0x%lx)", i, pc, info.dli_fname,
+                 (unsigned long)((char *)pc - (char *)info.dli_fbase));
+        else
+            warn("  #%d %p", i, pc);
+    }
+}
+
+// In a child, for it may hang or crash. Waits three seconds at most.
+static bool print_names(const uintptr_t *pcs, int count)
+{
+    atomic_u32 never = 0;
+    int status = 1;
+
+    if (overflow_print == NULL)
+        return false;
+    pid_t child = _Fork();
+    if (child < 0)
+        return false;
+    if (child == 0) {
+        (void)signal(SIGSEGV, SIG_DFL);
+        overflow_print(pcs, (size_t)count);
+        _exit(0);
+    }
+    for (int i = 0; i < NAMES_TRIES; i++) {
+        if (waitpid(child, &status, WNOHANG) == child)
+            return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        (void)port_futex_wait(&never, 0, port_now() + NAMES_STEP_NS);
+    }
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, &status, 0);
+    return false;
+}
+
+static void report(const struct task *task, const void *context)
+{
+    char name[TASK_LABEL_MAX];
+    uintptr_t pcs[FRAMES];
+    struct unwind_regs regs;
+    struct unwind_result result;
+    struct unwind_memory memory = {
+        .lo = (uintptr_t)stack_low(task) + stack_guard_size(),
+        .hi = (uintptr_t)task->top,
+    };
+
+    warn("task %s overflowed its stack of %zu bytes; its backtrace:",
+         task_describe(task, name), (size_t)1 << task->stack_class);
+    if (cache == NULL)
+        return;
+    unwind_regs_of_signal(context, &regs);
+    if (regs.reg[CFI_SP] < memory.lo) // the frame that did not fit: its caller
+        regs.reg[CFI_SP] = memory.lo; // can only be found by its frame pointer
+    int count = unwind(cache, &regs, &memory, pcs, FRAMES, TAIL, &result);
+    for (int i = 0; i < count && i < 64; i++)
+        pcs[i] += result.exact >> i & 1;
+    if (result.frames > (uint64_t)count)
+        warn("  (%llu frames in all; %d innermost and %d outermost follow)",
+             (unsigned long long)result.frames, FRAMES - TAIL, TAIL);
+    if (!print_names(pcs, count))
+        print_addresses(pcs, count);
+}
+
+// Whether the fault is one of the running task's stack: its guard page, or so
+// near below it that a large frame has jumped over.
+static bool is_overflow(const struct task *task, const void *address)
+{
+    const char *low = stack_low(task);
+    const char *at = address;
+
+    return at < low + stack_guard_size() && at + stack_guard_size() >= low;
+}
+
+static void pass_on(int number, siginfo_t *info, void *context)
+{
+    struct sigaction *before = number == SIGSEGV ? &before_segv : &before_bus;
+
+    if (before->sa_flags & SA_SIGINFO) {
+        before->sa_sigaction(number, info, context);
+    } else if (before->sa_handler == SIG_DFL ||
+               before->sa_handler == SIG_IGN) {
+        (void)signal(number, SIG_DFL); // and fault again, at the same place
+    } else {
+        before->sa_handler(number);
+    }
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+    int kept = errno;
+    struct task *task = task_self();
+
+    if (task != NULL && is_overflow(task, info->si_addr) &&
+        add_relaxed(&dying, 1) == 0)
+        report(task, context);
+    errno = kept;
+    pass_on(number, info, context);
+}
+
+// ---- Installing ----
+
+static void install(void)
+{
+    static struct lock once;
+    static bool done; // under once
+    struct sigaction action = {
+        .sa_sigaction = handle,
+        .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
+    };
+
+    lock_acquire(&once);
+    if (!done) {
+        cache = cfi_cache_new(); // without it the backtrace is left out
+        (void)sigemptyset(&action.sa_mask);
+        ensure(sigaction(SIGSEGV, &action, &before_segv) == 0);
+        ensure(sigaction(SIGBUS, &action, &before_bus) == 0);
+        done = true;
+    }
+    lock_release(&once);
+}
+
+void overflow_begin(struct worker *worker)
+{
+    stack_t stack = {.ss_size = ALTERNATE_BYTES};
+
+    install();
+    stack.ss_sp = malloc(ALTERNATE_BYTES);
+    if (stack.ss_sp == NULL)
+        return; // an overflow will then end the process without a word
+    if (sigaltstack(&stack, NULL) != 0)
+        panic("sigaltstack: %s", strerror(errno));
+    worker->alternate = stack.ss_sp;
+}
+
+void overflow_end(struct worker *worker)
+{
+    stack_t none = {.ss_flags = SS_DISABLE};
+
+    (void)sigaltstack(&none, NULL);
+    free(worker->alternate);
+}
