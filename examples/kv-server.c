@@ -3,9 +3,9 @@
 // Each connection is a task that reads, runs every whole command that came and
 // writes all replies at once, as if it were alone: a call that waits parks the
 // task, and its worker runs others. TRANSFER locks two accounts in the order
-// given, as a careless bank would: two opposite transfers deadlock. After
-// `kill -QUIT` weft says so on standard error, along with what all tasks do,
-// and writes the same as JSON to the file that WEFT_DUMP_FILE names.
+// given, as a careless bank would: two opposite transfers deadlock. At
+// `kill -QUIT` weft says so, and what every task does, on standard error, and
+// as JSON in the file that WEFT_DUMP_FILE names.
 #include <argp.h>
 #include <errno.h>
 #include <signal.h>
@@ -44,15 +44,12 @@ struct conn {
 static const char *address = "127.0.0.1";
 static uint16_t port = 6380;
 static int64_t started_ns;
-static _Atomic int64_t clients, commands_run;
-static _Atomic int status; // to exit with
+static _Atomic int64_t clients, commands_run, exit_status;
 
 // Locks in the order given: the mistake that this server is there to show.
 static int transfer(struct slice from, struct slice to, int64_t sum)
 {
     weft_mutex *first = store_lock_of(from), *second = store_lock_of(to);
-    int64_t rest;
-
     int error = weft_mutex_lock(first, WEFT_NEVER);
     if (error < 0)
         return error;
@@ -60,9 +57,9 @@ static int transfer(struct slice from, struct slice to, int64_t sum)
     if (error == 0)
         error = weft_mutex_lock(second, WEFT_NEVER);
     if (error == 0) {
-        error = store_add(from, -sum, 0, &rest);
-        if (error == 0 && (error = store_add(to, sum, INT64_MIN, &rest)) < 0)
-            store_add(from, sum, INT64_MIN, &rest);
+        error = store_add(from, -sum, 0, NULL);
+        if (error == 0 && (error = store_add(to, sum, INT64_MIN, NULL)) < 0)
+            store_add(from, sum, INT64_MIN, NULL);
         weft_mutex_unlock(second);
     }
     weft_mutex_unlock(first);
@@ -120,19 +117,6 @@ static void run_info(struct resp *resp)
     resp_reply_string(resp, (struct slice){text, (size_t)length});
 }
 
-// COMMAND lists all; its variants, such as COMMAND DOCS, say nothing.
-static void run_command(struct resp *resp)
-{
-    int count = resp->argc == 1 ? COMMANDS : 0;
-    resp_reply(resp, "*%d\r\n", count);
-    for (int i = 0; i < count; i++) {
-        int arity = (int)commands[i].least;
-        resp_reply(resp, "*6\r\n+%s\r\n:%d\r\n*0\r\n:0\r\n:0\r\n:0\r\n",
-                   commands[i].name,
-                   commands[i].most == commands[i].least ? arity : -arity);
-    }
-}
-
 static void run_simple(struct resp *resp, int command)
 {
     int64_t number;
@@ -140,11 +124,10 @@ static void run_simple(struct resp *resp, int command)
 
     switch (command) {
     case PING:
-        if (resp->argc == 1)
-            return resp_reply(resp, "+PONG\r\n");
-        return resp_reply_string(resp, resp->args[1]);
     case ECHO:
-        return resp_reply_string(resp, resp->args[1]);
+        if (resp->argc > 1)
+            return resp_reply_string(resp, resp->args[1]);
+        return resp_reply(resp, "+PONG\r\n");
     case TRANSFER:
         if (!slice_to_integer(resp->args[3], &number) || number <= 0)
             return reply_error(resp, -EDOM);
@@ -159,7 +142,11 @@ static void run_simple(struct resp *resp, int command)
     case INFO:
         return run_info(resp);
     case COMMAND:
-        return run_command(resp);
+        resp_reply(resp, "*%d\r\n", resp->argc == 1 ? COMMANDS : 0);
+        for (int i = 0; resp->argc == 1 && i < COMMANDS; i++)
+            resp_reply(resp, "*6\r\n+%s\r\n:-%zu\r\n*0\r\n:0\r\n:0\r\n:0\r\n",
+                       commands[i].name, commands[i].least);
+        return;
     case QUIT:
         resp->closing = true;
         return resp_reply(resp, RESP_OK);
@@ -173,18 +160,16 @@ static bool read_delay(struct resp *resp, size_t which, int64_t unit_ns,
     int64_t delay;
     bool in_set = which > 2;
 
-    if (!slice_to_integer(resp->args[which], &delay)) {
+    if (!slice_to_integer(resp->args[which], &delay))
         resp_error(resp, NOT_AN_INTEGER);
-        return false;
-    }
-    if ((in_set && delay <= 0) ||
-        __builtin_mul_overflow(delay, unit_ns, &delay) ||
-        __builtin_add_overflow(delay, weft_time_now(), ret_end)) {
+    else if ((in_set && delay <= 0) ||
+             __builtin_mul_overflow(delay, unit_ns, &delay) ||
+             __builtin_add_overflow(delay, weft_time_now(), ret_end))
         resp_error(resp, "invalid expire time in '%s' command",
                    in_set ? "set" : "expire");
-        return false;
-    }
-    return true;
+    else
+        return true;
+    return false;
 }
 
 static void run_set(struct resp *resp, struct place *place)
@@ -334,7 +319,7 @@ static void *listener_main(void *unused)
     if (error < 0) {
         fprintf(stderr, "kv-server: cannot listen on %s port %u: %s\n", address,
                 port, strerror(-error));
-        status = EXIT_FAILURE;
+        exit_status = EXIT_FAILURE;
         kill(getpid(), SIGTERM);
         return unused;
     }
@@ -410,5 +395,5 @@ int main(int argc, char **argv)
     }
     sigwait(&stop, &signal);
     weft_runtime_free(listener.runtime);
-    return status;
+    return (int)exit_status;
 }

@@ -6,6 +6,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 enum {
     SHARDS = 64,
     BUCKETS = 1 << 14, // of a shard; more keys make longer chains
-    SWEEP_SIZE = 256,  // buckets of a shard looked at in one sweep
+    SWEEP_SIZE = 1024, // buckets of a shard looked at in one sweep
 };
 
 #define SWEEP_NS (100 * WEFT_MILLISECOND) // between two sweeps
@@ -143,23 +144,25 @@ int store_add(struct slice key, int64_t delta, int64_t least, int64_t *ret_sum)
 {
     struct place place;
     char text[24];
+    int64_t sum = 0;
     int error = 0;
 
     if (!store_open(key, &place))
         return -ECANCELED;
     struct entry *old = *place.link;
-    *ret_sum = 0;
-    if (old != NULL && !slice_to_integer(old->value, ret_sum))
+    if (old != NULL && !slice_to_integer(old->value, &sum))
         error = -EDOM;
-    else if (__builtin_add_overflow(*ret_sum, delta, ret_sum))
+    else if (__builtin_add_overflow(sum, delta, &sum))
         error = -EOVERFLOW;
-    else if (*ret_sum < least)
+    else if (sum < least)
         error = -ERANGE;
-    int length = snprintf(text, sizeof(text), "%ld", *ret_sum);
+    int length = snprintf(text, sizeof(text), "%" PRId64, sum);
     if (error == 0)
         store_put(&place, (struct slice){text, (size_t)length},
                   old != NULL ? old->expires_ns : WEFT_NEVER);
     store_close(&place);
+    if (error == 0 && ret_sum != NULL)
+        *ret_sum = sum;
     return error;
 }
 

@@ -36,8 +36,9 @@ int64_t store_count(void);
 // A task that drops expired keys which nobody asks for, until it is cancelled.
 void *store_sweep(void *unused);
 
-// Adds to the number that a key holds; the sum goes to *ret_sum. Errors: -EDOM
-// (not an integer), -EOVERFLOW, -ERANGE (below `least`), -ECANCELED.
+// Adds to the number that a key holds; the sum goes to *ret_sum unless that is
+// NULL. Errors: -EDOM (not an integer), -EOVERFLOW, -ERANGE (below `least`),
+// -ECANCELED.
 int store_add(struct slice key, int64_t delta, int64_t least, int64_t *ret_sum);
 
 // The lock of an account, named like it. It stays as long as the server,

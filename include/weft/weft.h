@@ -3,6 +3,7 @@
 #define WEFT_WEFT_H
 
 #include <weft/base.h>
+#include <weft/blocking.h>
 #include <weft/channel.h>
 #include <weft/dump.h>
 #include <weft/metrics.h>

@@ -248,8 +248,6 @@ int fd_open(int number, weft_fd *ret_fd)
     slot->number = number;
     slot->users = 1;
     slot->open = true;
-    slot->ready[FD_READ] = false;
-    slot->ready[FD_WRITE] = false;
     weft_fd fd = handle_of(slot);
     lock_release(&slot->lock);
     failure = driver_add(table->driver, number, &slot->source);

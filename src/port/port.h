@@ -151,6 +151,7 @@ struct port_thread {
 int port_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg);
 void port_thread_join(struct port_thread *thread);
+void port_thread_detach(struct port_thread *thread);
 
 // The bounds of the calling thread's own stack. 0 or -ENOMEM.
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);

@@ -403,6 +403,11 @@ int port_thread_start(struct port_thread *thread, const char *name,
     return 0;
 }
 
+void port_thread_detach(struct port_thread *thread)
+{
+    pthread_detach((pthread_t)thread->handle);
+}
+
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high)
 {
     pthread_attr_t attributes;

@@ -135,8 +135,3 @@ bool idle_leave(struct idle *idle, uint32_t worker, bool has_work)
     lock_release(idle->lock);
     return picked;
 }
-
-uint32_t idle_sleepers(const struct idle *idle)
-{
-    return idle->workers - awake(load_relaxed(&idle->state));
-}

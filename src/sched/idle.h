@@ -37,6 +37,9 @@ bool idle_enter(struct idle *idle, uint32_t worker, bool searching);
 bool idle_leave(struct idle *idle, uint32_t worker, bool has_work);
 
 // How many sleep; a moment old.
-uint32_t idle_sleepers(const struct idle *idle);
+static inline uint32_t idle_sleepers(const struct idle *idle)
+{
+    return idle->workers - (load_relaxed(&idle->state) >> 16);
+}
 
 #endif

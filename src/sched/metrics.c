@@ -28,6 +28,7 @@ int weft_runtime_metrics_get(const weft_runtime *runtime,
         .tasks_spawned = spawned,
         .inject_depth = load_relaxed(&runtime->inject.length),
         .remote_schedules = load_relaxed(&runtime->inject.total),
+        .blocking_threads = load_relaxed(&runtime->blocking.started),
         .dumps = load_relaxed(&runtime->dumps_taken),
         .dumps_incomplete = load_relaxed(&runtime->dumps_incomplete),
     };

@@ -21,34 +21,6 @@
 // caught by the CAS, since its head has then moved (I2).
 #include "sched/queue.h"
 
-bool queue_push(struct queue *queue, struct task *task, bool seen)
-{
-    uint64_t tail = load_relaxed(&queue->tail); // I3: our own
-    uint64_t head = load_acquire(&queue->head); // P2
-
-    if (tail - head >= QUEUE_CAP)
-        return false;
-    store_relaxed(&queue->slots[tail & QUEUE_MASK], task);
-    if (seen)
-        store_seq_cst(&queue->tail, tail + 1); // P1, P4
-    else
-        store_release(&queue->tail, tail + 1); // P1
-    return true;
-}
-
-struct task *queue_pop(struct queue *queue)
-{
-    uint64_t tail = load_relaxed(&queue->tail); // I3: our own
-    uint64_t head = load_relaxed(&queue->head); // a guess: the CAS decides
-
-    while (head != tail) {
-        struct task *task = load_relaxed(&queue->slots[head & QUEUE_MASK]);
-        if (cas_acq_rel(&queue->head, &head, head + 1)) // I2, P2
-            return task;
-    }
-    return NULL;
-}
-
 void queue_pop_half(struct queue *queue, struct task_list *ret_tasks)
 {
     struct task *taken[QUEUE_CAP / 2];

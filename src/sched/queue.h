@@ -1,4 +1,7 @@
 // queue.h -- Bounded run queue: one owner, any number of thieves, FIFO.
+//
+// The laws cited here stand in queue.c. The two operations of every task
+// switch are inline: they are shorter than the calls.
 #ifndef WEFT_SCHED_QUEUE_H
 #define WEFT_SCHED_QUEUE_H
 
@@ -21,10 +24,34 @@ struct queue {
 
 // Owner: adds at the tail. False: full. `seen`: in such an order that a worker
 // about to sleep cannot miss it (P4).
-bool queue_push(struct queue *queue, struct task *task, bool seen);
+static inline bool queue_push(struct queue *queue, struct task *task, bool seen)
+{
+    uint64_t tail = load_relaxed(&queue->tail); // I3: our own
+    uint64_t head = load_acquire(&queue->head); // P2
+
+    if (tail - head >= QUEUE_CAP)
+        return false;
+    store_relaxed(&queue->slots[tail & QUEUE_MASK], task);
+    if (seen)
+        store_seq_cst(&queue->tail, tail + 1); // P1, P4
+    else
+        store_release(&queue->tail, tail + 1); // P1
+    return true;
+}
 
 // Owner: takes the oldest; NULL if there is none.
-struct task *queue_pop(struct queue *queue);
+static inline struct task *queue_pop(struct queue *queue)
+{
+    uint64_t tail = load_relaxed(&queue->tail); // I3: our own
+    uint64_t head = load_relaxed(&queue->head); // a guess: the CAS decides
+
+    while (head != tail) {
+        struct task *task = load_relaxed(&queue->slots[head & QUEUE_MASK]);
+        if (cas_acq_rel(&queue->head, &head, head + 1)) // I2, P2
+            return task;
+    }
+    return NULL;
+}
 
 // Owner: takes the older half at once (at least one), to make room, and
 // appends it. Empty only if thieves were faster.

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/fork.h"
+
 static _Atomic(struct weft_runtime *) registry[RUNTIMES_MAX + 1]; // R1
 
 // ---- The registry ----
@@ -95,6 +97,8 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
 
     if (error != 0)
         return error;
+    fork_prepare();
+    blocking_init(&runtime->blocking);
     store_relaxed(&runtime->next_id, 1); // not shared yet
     error = table_init(&runtime->table, runtime->max_tasks, runtime->tag,
                        (uint32_t)port_random());
@@ -157,6 +161,7 @@ int runtime_start(struct weft_runtime *runtime)
 void runtime_stop(struct weft_runtime *runtime)
 {
     runtime_drain(runtime);
+    blocking_deinit(&runtime->blocking);
     stop_workers(runtime, runtime->worker_count);
     store_relaxed(&runtime->watchdog_stop, 1); // only an end
     port_futex_wake(&runtime->watchdog_stop, 1);

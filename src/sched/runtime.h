@@ -7,6 +7,7 @@
 #include <weft/runtime.h>
 
 #include "driver/driver.h"
+#include "sched/blocking.h"
 #include "sched/idle.h"
 #include "sched/inject.h"
 #include "sched/park.h"
@@ -102,6 +103,7 @@ struct weft_runtime {
     struct driver driver;
     struct inject inject;
     struct idle idle;
+    struct blocking blocking;
     uint32_t worker_count;
     struct worker *workers;
     struct core *cores;
@@ -147,8 +149,13 @@ void sched_schedule(struct task *task);
 // The same for many, from any thread.
 void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks);
 
-// Leaves the worker. PARK: a wait has been announced. YIELD: ready at once.
-void sched_leave(enum leaving leaving);
+// The calling task leaves its worker; both are given. PARK: a wait has been
+// announced. YIELD: ready at once. Returns, save for DONE, on any worker.
+void sched_leave(struct worker *worker, struct task *task,
+                 enum leaving leaving);
+
+// Called on a task's stack when it has just been entered.
+void sched_arrive(struct task *task);
 
 // Counts one operation that did not have to wait; yields when a task has had
 // many in a row.

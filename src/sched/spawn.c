@@ -147,9 +147,9 @@ static void body(void *arg)
 {
     struct task *task = arg;
 
-    fiber_enter(&worker_self()->fiber, &task->top->fiber);
+    sched_arrive(task);
     task->arg = task->fn(task->arg);
-    sched_leave(LEAVE_DONE);
+    sched_leave(worker_self(), task, LEAVE_DONE);
 }
 
 static bool check(const weft_task_options *options, weft_task_fn *fn)

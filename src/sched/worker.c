@@ -1,9 +1,10 @@
 // worker.c -- A worker's life: take a task, run it, look elsewhere, sleep.
 //
 //   C1  A core's `next` holds at most one task, just woken or spawned by the
-//       one that runs. Its owner puts and takes by exchange, and so may a
-//       thief, but only when the running task has kept the worker for long:
-//       so a task is never bound to wait behind one that does not yield.
+//       one that runs. Only its owner puts one in; it is taken by exchange, for
+//       a thief may take it too, but only when the running task has kept the
+//       worker for long: so a task is never bound to wait behind one that does
+//       not yield.
 //       Tasks in `next` wake nobody: their worker will come to them next. At
 //       most NEXT_RUNS_MAX tasks in a row come that way, then the queue.
 //   C3  Before a task is run, `current` is stored, then trace_asked loaded; who
@@ -85,8 +86,13 @@ void sched_notify(struct weft_runtime *runtime)
 static void schedule_next(struct worker *worker, struct task *task)
 {
     struct core *core = worker->core;
-    struct task *before = xchg_acq_rel(&core->next, task); // C1
+    struct task *before = load_relaxed(&core->next); // NULL is stable: C1
 
+    if (before == NULL) {
+        store_release(&core->next, task); // C1
+        return;
+    }
+    before = xchg_acq_rel(&core->next, task); // C1
     if (before == NULL)
         return;
     push_local(worker->runtime, core, before, true);
@@ -156,16 +162,20 @@ static bool trace_asked(struct weft_runtime *runtime)
 
 // ---- Running a task ----
 
-void sched_leave(enum leaving leaving)
+void sched_leave(struct worker *worker, struct task *task,
+                 enum leaving leaving)
 {
-    struct worker *worker = worker_self();
-    struct task *task = load_relaxed(&worker->current); // our own
-
     worker->leaving = leaving;
     fiber_leave(&task->top->fiber, &worker->fiber, leaving == LEAVE_DONE);
     task_switch(&task->sp, worker->sp);
     // Perhaps another worker by now: nothing of the old one may be used.
-    fiber_enter(&worker_self()->fiber, &task->top->fiber);
+    sched_arrive(task);
+}
+
+void sched_arrive(struct task *task)
+{
+    if (FIBERS_ANNOUNCED)
+        fiber_enter(&worker_self()->fiber, &task->top->fiber);
 }
 
 void sched_spend(void)
@@ -173,7 +183,7 @@ void sched_spend(void)
     struct worker *worker = worker_self();
 
     if (worker != NULL && --worker->core->budget == 0)
-        sched_leave(LEAVE_YIELD);
+        sched_leave(worker, load_relaxed(&worker->current), LEAVE_YIELD);
 }
 
 static void yielded(struct worker *worker, struct task *task)

@@ -31,11 +31,12 @@ weft_task weft_task_self(void)
 
 int weft_task_yield(void)
 {
-    struct task *task = task_self();
+    struct worker *worker = worker_self();
 
-    if (task == NULL)
+    if (worker == NULL)
         return -EPERM;
-    sched_leave(LEAVE_YIELD);
+    struct task *task = load_relaxed(&worker->current);
+    sched_leave(worker, task, LEAVE_YIELD);
     // Relaxed: a yield waits for nothing, so any later look will do as well.
     return load_relaxed(&task->flags) & TASK_CANCELED ? -ECANCELED : 0;
 }

@@ -52,17 +52,17 @@ static void dequeue(struct lock *lock, struct waiter *waiter)
     lock_release(lock);
 }
 
-static int park_task(struct task *task, int64_t deadline_ns,
-                     struct waiter *waiter)
+static int park_task(struct worker *worker, struct task *task,
+                     int64_t deadline_ns, struct waiter *waiter)
 {
-    struct driver *driver = &worker_self()->runtime->driver;
+    struct driver *driver = &worker->runtime->driver;
     struct timer timer;
 
     if (deadline_ns == WEFT_NEVER) {
-        sched_leave(LEAVE_PARK);
+        sched_leave(worker, task, LEAVE_PARK);
     } else {
         driver_arm(driver, &timer, deadline_ns, waiter);
-        sched_leave(LEAVE_PARK);
+        sched_leave(worker, task, LEAVE_PARK);
         driver_cancel(driver, &timer);
     }
     return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
@@ -71,7 +71,8 @@ static int park_task(struct task *task, int64_t deadline_ns,
 int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
               struct waiter *waiter)
 {
-    struct task *task = task_self();
+    struct worker *worker = worker_self();
+    struct task *task = worker == NULL ? NULL : load_relaxed(&worker->current);
     int64_t deadline_ns = wait->deadline_ns;
     int outcome;
 
@@ -85,7 +86,7 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
     enqueue(lock, queue, waiter);
     outcome = task == NULL ? waiter_block(waiter, deadline_ns)
-                           : park_task(task, deadline_ns, waiter);
+                           : park_task(worker, task, deadline_ns, waiter);
     if (outcome != 0)
         dequeue(lock, waiter);
     return -outcome;

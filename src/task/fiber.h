@@ -23,6 +23,12 @@
 #define WEFT_TSAN 1
 #endif
 
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+#define FIBERS_ANNOUNCED true
+#else
+#define FIBERS_ANNOUNCED false
+#endif
+
 // One stack as the sanitizers see it.
 struct fiber {
     void *handle;       // TSan's

@@ -3,13 +3,6 @@
 
 #include <stdio.h>
 
-void task_set_phase(struct task *task, int outcome, enum phase phase)
-{
-    uint64_t count = STATE_COUNT(load_relaxed(&task->state));
-
-    store_release(&task->state, STATE(count, outcome, phase)); // P1
-}
-
 const char *task_describe(const struct task *task, char text[TASK_LABEL_MAX])
 {
     const char *name = task->top->name;

@@ -156,7 +156,13 @@ static inline weft_task task_handle(const struct task *task)
 
 // Stores a new phase and outcome with the same count, with release order (P1).
 // By the worker or task that owns the word at this edge (I1).
-void task_set_phase(struct task *task, int outcome, enum phase phase);
+static inline void task_set_phase(struct task *task, int outcome,
+                                  enum phase phase)
+{
+    uint64_t count = STATE_COUNT(load_relaxed(&task->state));
+
+    store_release(&task->state, STATE(count, outcome, phase)); // P1
+}
 
 // Slots in order, through their `next`.
 struct task_list {

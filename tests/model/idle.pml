@@ -33,24 +33,33 @@ byte awake = WORKERS; // half of the state word
 byte searching;       // its other half
 byte sleepers;        // a bit a worker; under inject.lock
 byte inject;          // how many tasks are queued
-byte queue[WORKERS];
-bit event;            // the driver has a task for somebody
 bit quiet;            // the program comes to rest
 
 byte searchers;       // ghost: who searches, or was picked to
 byte hung;            // ghost: whose task hangs
 
-#ifndef FINE
-#define FINE (WORKERS < 3)
+// How much is modelled: with 2 workers each look at another's queue is a step;
+// with 3 one look goes over all; with 4 and 5 there is the inject queue alone.
+#define FINE (WORKERS == 2)
+#define LOCAL (WORKERS <= 3)
+#if LOCAL
+byte queue[WORKERS];
+bit event;            // the driver has a task for somebody
 #endif
 #if WORKERS == 2
 #define QUEUED (queue[0] + queue[1])
 #elif WORKERS == 3
 #define QUEUED (queue[0] + queue[1] + queue[2])
-#elif WORKERS == 4
-#define QUEUED (queue[0] + queue[1] + queue[2] + queue[3])
 #else
-#define QUEUED (queue[0] + queue[1] + queue[2] + queue[3] + queue[4])
+#define QUEUED 0
+#endif
+
+#if LOCAL
+#define MAY_SPAWN (queue[me] < LOCAL_MAX)
+#define SPAWN queue[me]++
+#else
+#define MAY_SPAWN (WORKERS < 5 && inject < INJECT_MAX)
+#define SPAWN inject++
 #endif
 
 #define MAY_PICK (searching == 0 && awake < WORKERS)
@@ -134,25 +143,21 @@ inline idle_leave(w)
         awake++
     :: else -> searches = 1
     fi;
+    last = 0;
     check_counts()
 }
 
 proctype worker(byte me)
 {
+#if LOCAL
     byte i;
+#endif
     bit searches, last;
 
 find:
     if
+#if LOCAL
     :: d_step { queue[me] > 0 -> queue[me]-- }; goto got
-    :: d_step { inject > 0 -> inject-- }; // its turn, by the tick, or empty
-#ifndef TURN_UNTOLD
-        if
-        :: queue[me] > 0 -> notify()
-        :: queue[me] == 0
-        fi;
-#endif
-        goto got
     :: d_step { event && queue[me] <= LOCAL_MAX -> event = 0; queue[me]++ };
 #ifndef EVENT_UNTOLD
         if
@@ -161,13 +166,23 @@ find:
         fi;
 #endif
         goto find
+    :: d_step { inject > 0 && queue[me] > 0 -> inject-- }; // its turn
+#ifndef TURN_UNTOLD
+        notify();
+#endif
+        goto got
     :: d_step { inject > 1 && queue[me] == 0 -> inject = inject - 2 };
         queue[me]++; // took two: one to run, one for the queue
 #ifndef BATCH_UNTOLD
         notify();
 #endif
         goto got
+    :: d_step { inject > 0 && queue[me] == 0 -> inject-- }; goto got
     :: queue[me] == 0 && inject == 0
+#else
+    :: d_step { inject > 0 -> inject-- }; goto got
+    :: inject == 0
+#endif
     fi;
     if
     :: searches
@@ -187,6 +202,7 @@ find:
     od;
 #else
     if
+#if LOCAL
     :: d_step { QUEUED > 0 ->
         do
         :: queue[i] == 0 -> i++
@@ -194,6 +210,7 @@ find:
         od;
         queue[i]--;
         i = 0 }; goto got
+#endif
     :: d_step { QUEUED == 0 && inject > 0 -> inject-- }; goto got
     :: QUEUED == 0 && inject == 0 -> goto rest
     fi;
@@ -204,7 +221,7 @@ got: // end_search
     :: d_step { searches -> stop_searching(me); check_counts() };
 #ifndef END_UNTOLD
         if
-        :: last -> notify(); last = 0
+        :: last -> notify()
         :: !last
         fi
 #endif
@@ -214,11 +231,9 @@ got: // end_search
 running:
     if
 #ifdef NOTIFY_FIRST
-    :: !quiet && queue[me] < LOCAL_MAX -> notify(); queue[me]++; goto running
+    :: !quiet && MAY_SPAWN -> notify(); SPAWN; goto running
 #else
-    :: d_step { !quiet && queue[me] < LOCAL_MAX -> queue[me]++ };
-        notify();
-        goto running
+    :: d_step { !quiet && MAY_SPAWN -> SPAWN }; notify(); goto running
 #endif
     :: goto find
     :: d_step { quiet -> hung = hung | BIT(me) }; goto end_hung
@@ -231,9 +246,13 @@ rest:
 #if FINE
     do
     :: d_step { LOOK_AGAIN && i < WORKERS && queue[i] == 0 -> i++ }
-    :: LOOK_AGAIN && i < WORKERS && queue[i] > 0 -> notify(); break
-    :: LOOK_AGAIN && i == WORKERS && inject > 0 -> notify(); break
-    :: !LOOK_AGAIN || (i == WORKERS && inject == 0) -> break
+    :: d_step { LOOK_AGAIN && i < WORKERS && queue[i] > 0 -> i = 0 };
+        notify();
+        break
+    :: d_step { LOOK_AGAIN && i == WORKERS && inject > 0 -> i = 0 };
+        notify();
+        break
+    :: d_step { !LOOK_AGAIN || (i == WORKERS && inject == 0) -> i = 0 }; break
     od;
 #else
     if
@@ -241,18 +260,18 @@ rest:
     :: !LOOK_AGAIN || QUEUED + inject == 0
     fi;
 #endif
-    if
-    :: d_step { true -> i = 0; last = 0 }
-    fi;
 
 end_asleep:
     if
-    :: d_step { event -> event = 0; queue[me]++ }
-    :: !(sleepers & BIT(me))
+#if LOCAL
+    :: d_step { event -> event = 0; queue[me]++ };
+        if
+        :: d_step { true -> idle_leave(me) }
+        fi
+#endif
+    :: d_step { !(sleepers & BIT(me)) -> idle_leave(me) }
     fi;
-    if
-    :: d_step { true -> idle_leave(me) }; goto find
-    fi;
+    goto find;
 
 end_hung:
     false
@@ -264,7 +283,9 @@ proctype outside()
 end_outside:
     do
     :: d_step { !quiet && inject < INJECT_MAX -> inject++ }; notify()
+#if LOCAL
     :: d_step { !quiet && !event -> event = 1 }
+#endif
     od
 }
 
@@ -282,8 +303,5 @@ init
     assert((sleepers | hung) == ALL && !(sleepers & hung));         // I2
     assert(searching == 0);                                         // I2
     assert(inject == 0 || !sleepers);                               // I1
-    do
-    :: w < WORKERS -> assert(queue[w] == 0 || !sleepers); w++       // I1
-    :: else -> break
-    od
+    assert(QUEUED == 0 || !sleepers)                                // I1
 }

@@ -110,7 +110,7 @@ static void test_an_edge_after_the_try(void **state)
     run(edge_after_try);
 }
 
-// ---- R1: the oldest waiter has been cancelled, but not left the queue. ----
+// ---- R4: another takes the edge between the failed try and the wait. ----
 
 static ssize_t try_read(int number, void *arg)
 {
@@ -119,6 +119,43 @@ static ssize_t try_read(int number, void *arg)
     line->tries++;
     return read_byte(number);
 }
+
+// The edge stands for two bytes. The other takes one, so there is one left.
+static ssize_t try_then_share(int number, void *arg)
+{
+    struct line *line = arg;
+    struct line other = *line;
+    ssize_t got = read_byte(number);
+
+    if (line->tries++ == 0) {
+        expect(got == -EAGAIN);
+        expect(write(line->far, "xy", 2) == 2);
+        poll_driver();
+        expect(fd_run(line->fd, FD_READ, 0, try_read, &other) == 1);
+    }
+    return got;
+}
+
+static void *edge_shared(void *arg)
+{
+    struct line line = open_line();
+
+    (void)arg;
+    poll_driver();
+    int64_t deadline = weft_time_after(10 * WEFT_SECOND);
+    expect(fd_run(line.fd, FD_READ, deadline, try_then_share, &line) == 1);
+    expect(line.tries == 2);
+    close_line(&line);
+    return NULL;
+}
+
+static void test_an_edge_that_another_took(void **state)
+{
+    (void)state;
+    run(edge_shared);
+}
+
+// ---- R1: the oldest waiter has been cancelled, but not left the queue. ----
 
 static void *read_line(void *arg)
 {
@@ -313,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_edge_after_the_try),
+        cmocka_unit_test(test_an_edge_that_another_took),
         cmocka_unit_test(test_an_edge_for_a_cancelled_waiter),
         cmocka_unit_test(test_an_edge_for_nobody),
         cmocka_unit_test(test_one_edge_for_several),

@@ -1,0 +1,23 @@
+// groups.h -- The benchmarks, by file.
+#ifndef BENCH_GROUPS_H
+#define BENCH_GROUPS_H
+
+#include "harness.h"
+
+// Each measures all points of one benchmark; bench_dump those of several that
+// one and the same run gives.
+void bench_yield(const struct settings *settings);
+void bench_spawn_join(const struct settings *settings);
+void bench_skynet(const struct settings *settings);
+void bench_chan_pingpong(const struct settings *settings);
+void bench_mutex(const struct settings *settings);
+void bench_mutex_contended(const struct settings *settings);
+void bench_parked_memory(const struct settings *settings);
+void bench_dump(const struct settings *settings);
+void bench_kv_server(const struct settings *settings);
+
+// Measures a peer's program with each point's parameters, if it can be had.
+// `point` holds names, unit, params and runs.
+void bench_peers(const struct settings *settings, const struct point *point);
+
+#endif

@@ -1,0 +1,191 @@
+// sync.c -- chan-pingpong, mutex, mutex-contended: what waiting costs.
+//
+//   chan-pingpong    ns for one round trip between two tasks, through two
+//                    channels with room for one item of 8 bytes: two sends,
+//                    two receives, two switches. Wall time * min(pairs,
+//                    workers) / round trips.
+//   mutex            ns for one lock and unlock of a mutex that nobody else
+//                    wants: wall time * workers / locks. One task and one
+//                    mutex per worker.
+//   mutex-contended  ns of wall time per lock and unlock of one mutex that
+//                    all tasks want all the time. It is held for one addition;
+//                    between two locks a task does nothing else.
+#include "groups.h"
+#include "steady.h"
+
+enum { PAIRS_MANY = 100 };
+
+// ---- chan-pingpong ----
+
+struct table {
+    weft_channel *there;
+    weft_channel *back;
+};
+
+static void ping(struct table *table, struct doer *doer)
+{
+    uint64_t ball = 0;
+
+    for (;;) {
+        bench_must(weft_channel_send(table->there, &ball, WEFT_NEVER),
+                   "weft_channel_send");
+        bench_must(weft_channel_recv(table->back, &ball, WEFT_NEVER),
+                   "weft_channel_recv");
+        doer_count(doer);
+    }
+}
+
+static void pong(struct table *table)
+{
+    uint64_t ball;
+
+    for (;;) {
+        bench_must(weft_channel_recv(table->there, &ball, WEFT_NEVER),
+                   "weft_channel_recv");
+        ball++;
+        bench_must(weft_channel_send(table->back, &ball, WEFT_NEVER),
+                   "weft_channel_send");
+    }
+}
+
+static void *play(void *arg)
+{
+    struct doer *doer = arg;
+    struct table *table = (struct table *)doer->shared + doer->index / 2;
+
+    if (doer->index % 2 == 0)
+        ping(table, doer);
+    else
+        pong(table);
+    return NULL;
+}
+
+static void run_chan_pingpong(const struct point *point, double *ret_values)
+{
+    unsigned workers = (unsigned)point_number(point, "workers");
+    unsigned pairs = (unsigned)point_number(point, "pairs");
+    struct table tables[PAIRS_MANY];
+
+    for (unsigned i = 0; i < pairs; i++) {
+        bench_must(weft_channel_new(8, 1, NULL, &tables[i].there),
+                   "weft_channel_new");
+        bench_must(weft_channel_new(8, 1, NULL, &tables[i].back),
+                   "weft_channel_new");
+    }
+    ret_values[0] = steady_ns(workers, 2 * pairs, play, tables) *
+                    (pairs < workers ? pairs : workers);
+}
+
+static void chan_pingpong_with(const struct settings *settings,
+                               unsigned workers, unsigned pairs)
+{
+    struct point point = {
+        .names = {"chan-pingpong"},
+        .unit = "ns",
+        .params = {{"pairs", pairs, NULL}, {"workers", workers, NULL}},
+        .runs = 5,
+        .run = run_chan_pingpong,
+    };
+
+    bench_measure(settings, &point);
+    bench_peers(settings, &point);
+}
+
+void bench_chan_pingpong(const struct settings *settings)
+{
+    unsigned most = settings->workers;
+
+    for (unsigned workers = 1; workers <= most; workers += most - 1) {
+        chan_pingpong_with(settings, workers, 1);
+        chan_pingpong_with(settings, workers, PAIRS_MANY);
+        if (most == 1)
+            break;
+    }
+}
+
+// ---- mutex ----
+
+static void *lock_own(void *arg)
+{
+    struct doer *doer = arg;
+    weft_mutex mutex;
+
+    bench_must(weft_mutex_init(&mutex, "own"), "weft_mutex_init");
+    for (;;) {
+        bench_must(weft_mutex_lock(&mutex, WEFT_NEVER), "weft_mutex_lock");
+        bench_must(weft_mutex_unlock(&mutex), "weft_mutex_unlock");
+        doer_count(doer);
+    }
+}
+
+static void run_mutex(const struct point *point, double *ret_values)
+{
+    unsigned workers = (unsigned)point_number(point, "workers");
+
+    ret_values[0] = steady_ns(workers, workers, lock_own, NULL) * workers;
+}
+
+void bench_mutex(const struct settings *settings)
+{
+    struct point point = {
+        .names = {"mutex"},
+        .unit = "ns",
+        .params = {{"workers", settings->workers, NULL}},
+        .runs = 5,
+        .run = run_mutex,
+    };
+
+    bench_measure(settings, &point);
+    bench_peers(settings, &point);
+}
+
+// ---- mutex-contended ----
+
+struct shared {
+    weft_mutex mutex;
+    uint64_t count;
+};
+
+static void *lock_shared(void *arg)
+{
+    struct doer *doer = arg;
+    struct shared *shared = doer->shared;
+
+    for (;;) {
+        bench_must(weft_mutex_lock(&shared->mutex, WEFT_NEVER),
+                   "weft_mutex_lock");
+        shared->count++;
+        bench_must(weft_mutex_unlock(&shared->mutex), "weft_mutex_unlock");
+        doer_count(doer);
+    }
+}
+
+static void run_mutex_contended(const struct point *point, double *ret_values)
+{
+    struct shared shared = {.count = 0};
+
+    bench_must(weft_mutex_init(&shared.mutex, "shared"), "weft_mutex_init");
+    ret_values[0] = steady_ns((unsigned)point_number(point, "workers"),
+                              (unsigned)point_number(point, "tasks"),
+                              lock_shared, &shared);
+}
+
+static void contended_with(const struct settings *settings, unsigned tasks)
+{
+    struct point point = {
+        .names = {"mutex-contended"},
+        .unit = "ns",
+        .params = {{"tasks", tasks, NULL}, {"workers", settings->workers, NULL}},
+        .runs = 5,
+        .run = run_mutex_contended,
+    };
+
+    bench_measure(settings, &point);
+    bench_peers(settings, &point);
+}
+
+void bench_mutex_contended(const struct settings *settings)
+{
+    contended_with(settings, settings->workers);
+    contended_with(settings, 8 * settings->workers);
+}

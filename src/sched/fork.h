@@ -1,0 +1,8 @@
+// fork.h -- What a forked child of a task keeps.
+#ifndef WEFT_SCHED_FORK_H
+#define WEFT_SCHED_FORK_H
+
+// Once a process: has fork leave the child the stack it runs on.
+void fork_prepare(void);
+
+#endif
