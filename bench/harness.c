@@ -308,8 +308,8 @@ int bench_begin(const char *path)
     json_path = path;
     if (path != NULL) {
         json_file = fopen(path, "w");
-        json = json_file == NULL ? NULL
-                                 : open_memstream(&json_text, &json_size);
+        json =
+            json_file == NULL ? NULL : open_memstream(&json_text, &json_size);
         if (json == NULL)
             return -errno;
         fputc('[', json);

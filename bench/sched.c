@@ -11,6 +11,8 @@
 //               leaves return their number and all others the sum of their
 //               children. first=1: in a fresh process, where every stack is
 //               touched for the first time; first=0: right after another.
+#include <string.h>
+
 #include "groups.h"
 #include "steady.h"
 
@@ -27,10 +29,9 @@ static void *yield_for_ever(void *arg)
 {
     struct doer *doer = arg;
 
-    for (;;) {
-        weft_task_yield();
+    while (weft_task_yield() == 0)
         doer_count(doer);
-    }
+    return NULL;
 }
 
 static void run_yield(const struct point *point, double *ret_values)
@@ -60,10 +61,10 @@ void bench_yield(const struct settings *settings)
 {
     unsigned most = settings->workers;
 
-    for (unsigned workers = 1; workers <= most; workers += most - 1) {
+    for (unsigned workers = 1;; workers = most) {
         yield_with(settings, workers, 2 * workers);
         yield_with(settings, workers, 1000);
-        if (most == 1)
+        if (workers == most)
             break;
     }
 }
@@ -80,24 +81,25 @@ static void *spawn_for_ever(void *arg)
     struct doer *doer = arg;
     unsigned batch = *(unsigned *)doer->shared;
     weft_task tasks[BATCH_MAX];
+    int error = 0;
 
-    for (;;) {
-        for (unsigned i = 0; i < batch; i++)
-            bench_must(weft_task_spawn(NULL, do_nothing, NULL, &tasks[i]),
-                       "weft_task_spawn");
-        for (unsigned i = 0; i < batch; i++) {
-            bench_must(weft_task_join(tasks[i], WEFT_NEVER, NULL),
-                       "weft_task_join");
+    while (error == 0) {
+        for (unsigned i = 0; i < batch && error == 0; i++)
+            error = weft_task_spawn(NULL, do_nothing, NULL, &tasks[i]);
+        for (unsigned i = 0; i < batch && error == 0; i++) {
+            error = weft_task_join(tasks[i], WEFT_NEVER, NULL);
             doer_count(doer);
         }
     }
+    bench_fail("spawn-join: %s", strerror(-error));
 }
 
 static void run_spawn_join(const struct point *point, double *ret_values)
 {
     unsigned workers = (unsigned)point_number(point, "workers");
-    unsigned batch = (unsigned)point_number(point, "batch");
+    static unsigned batch; // outlives this call
 
+    batch = (unsigned)point_number(point, "batch");
     ret_values[0] =
         steady_ns(workers, workers, spawn_for_ever, &batch) * workers;
 }
@@ -121,10 +123,10 @@ void bench_spawn_join(const struct settings *settings)
 {
     unsigned most = settings->workers;
 
-    for (unsigned workers = 1; workers <= most; workers += most - 1) {
+    for (unsigned workers = 1;; workers = most) {
         spawn_join_with(settings, workers, 1);
         spawn_join_with(settings, workers, BATCH_MAX);
-        if (most == 1)
+        if (workers == most)
             break;
     }
 }

@@ -22,30 +22,32 @@ struct table {
     weft_channel *back;
 };
 
-static void ping(struct table *table, struct doer *doer)
+static int ping(struct table *table, struct doer *doer)
 {
     uint64_t ball = 0;
+    int error = 0;
 
-    for (;;) {
-        bench_must(weft_channel_send(table->there, &ball, WEFT_NEVER),
-                   "weft_channel_send");
-        bench_must(weft_channel_recv(table->back, &ball, WEFT_NEVER),
-                   "weft_channel_recv");
+    while (error == 0) {
+        error = weft_channel_send(table->there, &ball, WEFT_NEVER);
+        if (error == 0)
+            error = weft_channel_recv(table->back, &ball, WEFT_NEVER);
         doer_count(doer);
     }
+    return error;
 }
 
-static void pong(struct table *table)
+static int pong(struct table *table)
 {
     uint64_t ball;
+    int error = 0;
 
-    for (;;) {
-        bench_must(weft_channel_recv(table->there, &ball, WEFT_NEVER),
-                   "weft_channel_recv");
+    while (error == 0) {
+        error = weft_channel_recv(table->there, &ball, WEFT_NEVER);
         ball++;
-        bench_must(weft_channel_send(table->back, &ball, WEFT_NEVER),
-                   "weft_channel_send");
+        if (error == 0)
+            error = weft_channel_send(table->back, &ball, WEFT_NEVER);
     }
+    return error;
 }
 
 static void *play(void *arg)
@@ -53,10 +55,8 @@ static void *play(void *arg)
     struct doer *doer = arg;
     struct table *table = (struct table *)doer->shared + doer->index / 2;
 
-    if (doer->index % 2 == 0)
-        ping(table, doer);
-    else
-        pong(table);
+    bench_must(doer->index % 2 == 0 ? ping(table, doer) : pong(table),
+               "a channel");
     return NULL;
 }
 
@@ -64,7 +64,7 @@ static void run_chan_pingpong(const struct point *point, double *ret_values)
 {
     unsigned workers = (unsigned)point_number(point, "workers");
     unsigned pairs = (unsigned)point_number(point, "pairs");
-    struct table tables[PAIRS_MANY];
+    static struct table tables[PAIRS_MANY]; // outlives this call
 
     for (unsigned i = 0; i < pairs; i++) {
         bench_must(weft_channel_new(8, 1, NULL, &tables[i].there),
@@ -95,10 +95,10 @@ void bench_chan_pingpong(const struct settings *settings)
 {
     unsigned most = settings->workers;
 
-    for (unsigned workers = 1; workers <= most; workers += most - 1) {
+    for (unsigned workers = 1;; workers = most) {
         chan_pingpong_with(settings, workers, 1);
         chan_pingpong_with(settings, workers, PAIRS_MANY);
-        if (most == 1)
+        if (workers == most)
             break;
     }
 }
@@ -111,11 +111,10 @@ static void *lock_own(void *arg)
     weft_mutex mutex;
 
     bench_must(weft_mutex_init(&mutex, "own"), "weft_mutex_init");
-    for (;;) {
-        bench_must(weft_mutex_lock(&mutex, WEFT_NEVER), "weft_mutex_lock");
-        bench_must(weft_mutex_unlock(&mutex), "weft_mutex_unlock");
+    while (weft_mutex_lock(&mutex, WEFT_NEVER) == 0 &&
+           weft_mutex_unlock(&mutex) == 0)
         doer_count(doer);
-    }
+    bench_fail("mutex: a lock has failed");
 }
 
 static void run_mutex(const struct point *point, double *ret_values)
@@ -151,23 +150,23 @@ static void *lock_shared(void *arg)
     struct doer *doer = arg;
     struct shared *shared = doer->shared;
 
-    for (;;) {
-        bench_must(weft_mutex_lock(&shared->mutex, WEFT_NEVER),
-                   "weft_mutex_lock");
+    while (weft_mutex_lock(&shared->mutex, WEFT_NEVER) == 0) {
         shared->count++;
-        bench_must(weft_mutex_unlock(&shared->mutex), "weft_mutex_unlock");
+        if (weft_mutex_unlock(&shared->mutex) != 0)
+            break;
         doer_count(doer);
     }
+    bench_fail("mutex-contended: a lock has failed");
 }
 
 static void run_mutex_contended(const struct point *point, double *ret_values)
 {
-    struct shared shared = {.count = 0};
+    static struct shared shared; // outlives this call
 
     bench_must(weft_mutex_init(&shared.mutex, "shared"), "weft_mutex_init");
-    ret_values[0] = steady_ns((unsigned)point_number(point, "workers"),
-                              (unsigned)point_number(point, "tasks"),
-                              lock_shared, &shared);
+    ret_values[0] =
+        steady_ns((unsigned)point_number(point, "workers"),
+                  (unsigned)point_number(point, "tasks"), lock_shared, &shared);
 }
 
 static void contended_with(const struct settings *settings, unsigned tasks)
@@ -175,7 +174,8 @@ static void contended_with(const struct settings *settings, unsigned tasks)
     struct point point = {
         .names = {"mutex-contended"},
         .unit = "ns",
-        .params = {{"tasks", tasks, NULL}, {"workers", settings->workers, NULL}},
+        .params = {{"tasks", tasks, NULL},
+                   {"workers", settings->workers, NULL}},
         .runs = 5,
         .run = run_mutex_contended,
     };

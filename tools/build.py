@@ -92,18 +92,20 @@ def compile(variant, targets=()):
                f"mend the error above, then ./dev build {variant}")
 
 
-def main(names):
-    unknown = [name for name in names if name not in VARIANTS]
-    if unknown:
-        print(f"build: unknown variant {unknown[0]}; there are: "
-              + " ".join(VARIANTS), file=sys.stderr)
-        return 64
-    for index, name in enumerate(names, 1):
-        print(f"[{index}/{len(names)}] building {name} ({describe(name)}) "
-              f"in {directory(name)}", flush=True)
+def main(wishes):
+    """A wish is a variant, or `variant:target` for one of its programs."""
+    for wish in wishes:
+        if wish.partition(":")[0] not in VARIANTS:
+            print(f"build: unknown variant {wish}; there are: "
+                  + " ".join(VARIANTS), file=sys.stderr)
+            return 64
+    for index, wish in enumerate(wishes, 1):
+        name, _, target = wish.partition(":")
+        print(f"[{index}/{len(wishes)}] building {target or name} "
+              f"({describe(name)}) in {directory(name)}", flush=True)
         try:
             configure(name)
-            compile(name)
+            compile(name, [target] if target else [])
         except BuildError as error:
             print(error, file=sys.stderr)
             return 1

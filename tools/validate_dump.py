@@ -33,7 +33,8 @@ class Checker:
 
     def positions(self, section):
         ids = [item["id"] for item in self.dump[section]]
-        self.expect(ids == list(range(len(ids))), f"{section}: ids out of order")
+        self.expect(ids == list(range(len(ids))),
+                    f"{section}: ids out of order")
 
     def index(self, section, value, where):
         size = len(self.dump[section])

@@ -1,6 +1,9 @@
 // access.c -- The public calls that read a dump.
 //
 // A finished dump does not change, so they take no lock.
+//
+//   P1  weft_dump_free lowers `references` (release) -> the last one (acquire):
+//       it frees the dump only after all others have done with it.
 #include "dump/model.h"
 
 #include <errno.h>
@@ -234,7 +237,6 @@ int weft_dump_get_finding_behind(const weft_dump *dump, size_t index,
 
 void weft_dump_free(weft_dump *dump)
 {
-    // Acquire and release: whoever is last sees what all the others did.
-    if (dump && sub_acq_rel(&dump->references, 1) == 1)
+    if (dump && sub_acq_rel(&dump->references, 1) == 1) // P1
         model_free(dump);
 }

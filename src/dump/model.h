@@ -87,7 +87,7 @@ struct model_module {
 };
 
 struct weft_dump {
-    _Atomic(uint32_t) references; // weft_dump_free drops one; adds are relaxed
+    atomic_u32 references; // weft_dump_free drops one; adds are relaxed
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;

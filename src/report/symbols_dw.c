@@ -75,7 +75,7 @@ struct dw {
     const struct model_module *about;
     size_t module_count;
     struct dw_module *modules;
-#define DW_MEMBER(name) __typeof__(name) *name;
+#define DW_MEMBER(name) __typeof__ (&(name))(name);
     DW_FUNCTIONS(DW_MEMBER)
 #undef DW_MEMBER
 };
@@ -519,10 +519,10 @@ void dw_close(struct dw *dw)
     (void)dw;
 }
 
-size_t dw_find(struct dw *dw, size_t module, uintptr_t address,
+size_t dw_find(struct dw *dw, size_t index, uintptr_t address,
                struct dw_frame frames[DW_FRAMES_MAX])
 {
-    (void)dw, (void)module, (void)address, (void)frames;
+    (void)dw, (void)index, (void)address, (void)frames;
     return 0;
 }
 

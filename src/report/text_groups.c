@@ -664,8 +664,7 @@ void view_print_groups(struct view *view)
 
     add_total(view);
     view_check(view, load_names(view, shown));
-    if (view->dump->task_count > VIEW_LISTED_MAX)
-        view_print_table(view);
+    view_print_table(view);
     for (size_t i = 0; i < shown && !view->line.error; i++) {
         const struct group *group = &view->groups.groups[i];
         bool is_short = print_short(view, group);

@@ -7,7 +7,8 @@
 #include "report/names.h"
 #include "report/view.h"
 
-#define TABLE_MAX 8 // rows
+#define TABLE_TASKS_MIN 1000 // with fewer, one big group makes no table
+#define TABLE_MAX 8          // rows
 #define BAR_COLUMNS 64
 #define BOUNDS_MAX 4 // of the histogram of waits
 #define PAIRS_MAX 64 // different labels that are counted
@@ -89,37 +90,56 @@ static void print_row(struct view *view, const struct group *group)
     str_deinit(&part);
 }
 
-void view_print_table(struct view *view)
+static void print_table_head(struct view *view)
+{
+    str_add(&view->line, "    count  state    waiting for");
+    str_pad(&view->line, 47, 0);
+    str_add(&view->line, "time min / median / max");
+    str_pad(&view->line, 75, 0);
+    str_add(&view->line, "where");
+    view_end_line(view);
+}
+
+static void print_table_rest(struct view *view, uint64_t tasks)
+{
+    struct str part;
+
+    str_init(&part, false, false);
+    str_add_count(&part, tasks);
+    add_right(&view->line, &part, 9);
+    str_deinit(&part);
+    str_add(&view->line, "  other");
+    view_end_line(view);
+}
+
+static size_t count_big(const struct view *view)
 {
     size_t big = 0;
+
+    for (size_t i = 0; i < view->groups.count; i++)
+        big += view->groups.groups[i].count > VIEW_LISTED_MAX;
+    return big;
+}
+
+void view_print_table(struct view *view)
+{
+    size_t big = count_big(view), rows = 0;
     uint64_t rest = view->dump->task_count;
 
-    for (size_t i = 0; i < view->groups.count && big < TABLE_MAX; i++) {
+    if (big == 0 || (big == 1 && rest < TABLE_TASKS_MIN))
+        return; // the group itself says all of it
+    print_table_head(view);
+    for (size_t i = 0; i < view->groups.count && rows < TABLE_MAX; i++) {
         const struct group *group = &view->groups.groups[i];
         if (group->count <= VIEW_LISTED_MAX)
             continue;
-        if (big++ == 0) {
-            str_add(&view->line, "    count  state    waiting for");
-            str_pad(&view->line, 47, 0);
-            str_add(&view->line, "time min / median / max");
-            str_pad(&view->line, 75, 0);
-            str_add(&view->line, "where");
-            view_end_line(view);
-        }
         print_row(view, group);
         rest -= group->count;
+        rows++;
     }
-    if (big && rest) {
-        struct str part;
-        str_init(&part, false, false);
-        str_add_count(&part, rest);
-        add_right(&view->line, &part, 9);
-        str_deinit(&part);
-        str_add(&view->line, "  other");
-        view_end_line(view);
-    }
-    if (big)
-        view_end_line(view);
+    if (rest)
+        print_table_rest(view, rest);
+    view_end_line(view);
 }
 
 // ---- How much of the whole, and who. ----
@@ -247,9 +267,9 @@ static void count_pair(struct pairs *pairs, const char *key, const char *value)
         hash_text(hash_text(UINT64_C(0xcbf29ce484222325), key), value);
     size_t i = 0;
 
-    while (i < pairs->used &&
-           (pairs->pairs[i].hash != hash || strcmp(pairs->pairs[i].key, key) ||
-            strcmp(pairs->pairs[i].value, value)))
+    while (i < pairs->used && (pairs->pairs[i].hash != hash ||
+                               strcmp(pairs->pairs[i].key, key) != 0 ||
+                               strcmp(pairs->pairs[i].value, value)))
         i++;
     if (i == PAIRS_MAX)
         pairs->more = true;

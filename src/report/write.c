@@ -390,10 +390,10 @@ void str_add_bytes_size(struct str *str, uint64_t bytes)
         str_add(str, " B");
         return;
     }
-    while (tenths >= 10240 && unit < 4) {
+    do {
         tenths /= 1024;
         unit++;
-    }
+    } while (tenths >= 10240 && unit < 4);
     if (tenths >= 1000)
         tenths -= tenths % 10;
     add_tenths(str, (int64_t)tenths, units[unit]);
@@ -402,7 +402,6 @@ void str_add_bytes_size(struct str *str, uint64_t bytes)
 void str_flush(struct str *str, FILE *file)
 {
     if (!str->error && str->used) {
-        errno = 0;
         if (fwrite(str->data, 1, str->used, file) != str->used)
             str->error = errno > 0 ? -errno : -EIO;
     }

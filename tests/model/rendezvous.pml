@@ -1,57 +1,60 @@
 // rendezvous.pml -- The meeting of a dump: workers, requesters, time-outs.
 //
-// WORKERS workers run tasks, park and leave as they like; two requests for a
-// dump come at any moment. Mirrors src/dump/rendezvous.c and barrier.c: what
-// they do under rv.lock and touches nothing else is one step here; accesses to
-// `trace_asked` and `presence`, which others make without the lock, are steps
-// of their own. A time-out may fire whenever somebody waits with a deadline.
-// A worker that has exited or not yet started is OUT and never woken.
+// WORKERS workers run tasks, go out and come in as they like; THREADS threads
+// and one task ask for a dump, each at any moment. Mirrors dump/rendezvous.c,
+// dump/barrier.c and what worker.c does about trace_asked. What is done under
+// the barrier's lock and touches nothing else is one step; trace_asked and
+// presence, which others touch without the lock, are steps of their own. What
+// a worker does under the lock after it found the flag set it may do at any
+// later time, so that load is no step. A time-out may fire whenever somebody
+// waits with a deadline. A worker that has ended or not started is OUT and is
+// never woken. At any moment the program may come to rest: then nobody is
+// woken any more, and a worker inside a task stays there for ever.
 //
 //   I1  One leader a meeting. While it works no worker begins a task.
-//   I2  arrived, away and missing part the workers; the counts are true.
+//   I2  arrived, away, missing and the leader part the workers; counts are true.
 //   I3  A queue the leader holds is touched by nobody else. The queue of a
 //       missing worker is not held: the task it is in may spawn and wake.
 //   I4  A worker is missing only if it was truly busy: whoever has come, or is
-//       OUT for good, counts, in the first meeting and in the next.
+//       OUT for good, counts, in this meeting and in the next.
 //   I5  Every request is answered, by a meeting that closed after it was made.
-//   I6  All counts are zero between meetings.
+//   I6  The counts are zero between meetings.
 //
-//   P1  worker: presence = IN, then load trace_asked;
-//       requester: trace_asked = true, then load presence.
-//       One sees the other, or a worker counted away runs in the pause.
-//   P2  worker: presence = OUT, then load trace_asked; if set, it is counted
-//       away under the lock. Without it a parked worker costs 250 ms.
-//   P3  worker: take a task, then load trace_asked, then begin the task. The
-//       other way round, one held up in between begins a task in the pause.
+//   P1  worker: presence = IN or OUT, then loads trace_asked;
+//       requester: trace_asked = 1, then loads presence. One sees the other.
+//   P2  worker: takes a task, loads trace_asked, begins the task. The other
+//       way round, one held up in between begins a task in the pause.
 #ifndef WORKERS
 #define WORKERS 2
 #endif
-#define REQUESTS 2
+#define THREADS 2
+#define TASK THREADS // whose bit in the lists is that of the task that asks
 #define ALL ((1 << WORKERS) - 1)
 #define BIT(w) (1 << (w))
-#define REQUESTER 8 // 8 and up: requesters; below: workers
+#define OUTSIDE 8 // and up: threads that lead; below: workers
 #define NOBODY 15
 #define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1) + \
                   (((m) >> 3) & 1) + (((m) >> 4) & 1))
 
-bit lock;         // rv.lock, where it is held for more than one step
-bit trace_asked;  // read by workers without the lock
-byte presence;    // a bit a worker: IN; each written by its worker alone
-bit meeting;      // one is on; this and all below under rv.lock
-bit closed;       // nobody is waited for any more
-byte generation;  // moves when a meeting closes: futex of the start barrier
-byte ended;       // moves when a meeting ends: futex of the end barrier
-byte arrived, narrived;
+bit lock;          // the barrier's, where it is held for more than one step
+bit trace_asked;   // read by workers without the lock
+byte presence;     // a bit a worker: IN; each written by its worker alone
+bit meeting;       // `active`: one is on; this and all below under the lock
+bit closed;        // not `open`: nobody is waited for any more
+byte started;      // moves when a meeting closes
+byte ended;        // moves when a meeting ends
+byte arrived, narrived; // places and their count
 byte away, naway;
-byte missing;     // named in the dump
-byte opener;      // leads if no worker can
+byte missing;
 byte leader = NOBODY;
-byte result;      // the meeting whose dump was stored last
+byte waiting;      // requests, until a leader takes them on
+byte answered;     // requests that the leader will answer
 
-byte waiting;     // ghost: who truly stands in the start barrier
-byte busy;        // ghost: who is neither there nor OUT with P2 done
-byte begun;       // ghost: requests made
-bit quiet;        // the program rests: tasks hang, nobody is woken
+byte standing;     // ghost: who truly stands at the start barrier
+byte busy;         // ghost: who neither stands there nor is OUT for good
+byte late;         // ghost: requests made after the meeting closed
+byte made, done;   // ghost: requests
+bit quiet;         // the program comes to rest
 
 #ifdef HOLD_MISSING
 #define HELD(w) (closed)
@@ -59,60 +62,29 @@ bit quiet;        // the program rests: tasks hang, nobody is woken
 #define HELD(w) (closed && !(missing & BIT(w)))
 #endif
 
-#ifdef CLEAR_UNLOCKED
-#define AFTER_END ; trace_asked = 0
-#else
-#define AFTER_END
-#endif
-
-#ifdef SHARE_CLOSED
-#define CLOSED 0
-#else
-#define CLOSED (meeting && closed)
-#endif
-
 #ifdef IGNORE_MOVED
-#define DEADLINE(w) (arrived & BIT(w))
+#define TIME_IS_UP(w) (arrived & BIT(w))
 #else
-#define DEADLINE(w) (generation == gen)
+#define TIME_IS_UP(w) (ended == gen && !closed)
 #endif
 
-// Nobody is waited for any more; `here` is a leader that is not in `arrived`.
-inline close(who, here)
+// `here`: a leader whose arrival is not, or no more, counted.
+inline close_meeting(who, here)
 {
     assert(meeting && !closed && leader == NOBODY);                 // I1
     closed = 1;
-    generation++;
+    started++;
     leader = who;
     missing = ALL & ~(arrived | away | here);
     assert(narrived == COUNT(arrived) && naway == COUNT(away));     // I2
-    assert(arrived == waiting && !(arrived & away));                // I2
+    assert(arrived == standing && !(arrived & away));               // I2
     assert(!(missing & ~busy));                                     // I4
-    busy = busy | waiting;
-    waiting = 0
-}
-
-// A worker went OUT. The last one awaited cannot lead, so the opener does.
-inline count_away(w)
-{
-    if
-    :: meeting && !closed && !(away & BIT(w)) ->
-        away = away | BIT(w);
-        naway++;
-        if
-        :: narrived + naway == WORKERS -> close(opener, 0)
-        :: else
-        fi
-    :: else
-    fi
+    busy = busy | standing;
+    standing = 0
 }
 
 inline arrive(w)
 {
-    arrived = arrived | BIT(w);
-    narrived++;
-    waiting = waiting | BIT(w);
-    busy = busy & ~BIT(w);
 #ifndef COUNT_BOTH
     if
     :: away & BIT(w) ->
@@ -121,182 +93,204 @@ inline arrive(w)
     :: else
     fi;
 #endif
+    arrived = arrived | BIT(w);
+    narrived++;
+    standing = standing | BIT(w);
+    busy = busy & ~BIT(w)
+}
+
+// barrier_meet, until it sleeps.
+inline meet(w)
+{
+    gen = ended;
     if
-    :: narrived + naway == WORKERS -> close(w, 0)
-    :: else
+#ifndef COUNT_LATE
+    :: closed // waits for the end, uncounted
+#endif
+    :: else ->
+        arrive(w);
+        if
+        :: narrived + naway == WORKERS -> close_meeting(w, 0)
+        :: else
+        fi
     fi
 }
 
 // The deadline is past and nobody closed the meeting meanwhile.
-inline close_short(w)
+inline lead_late(w)
 {
-    waiting = waiting & ~BIT(w);
+    standing = standing & ~BIT(w);
     busy = busy | BIT(w);
 #ifndef KEEP_ARRIVAL
     arrived = arrived & ~BIT(w);
     narrived--;
 #endif
-    close(w, BIT(w));
+    close_meeting(w, BIT(w));
     assert(missing)                                                 // I4
 }
 
-// Captured; the leader stores the result and lets all go.
-inline end_meeting(who)
+// Under the lock, which is given back in the end.
+inline open_meeting()
 {
-    assert(meeting && closed && leader == who);                     // I1
-    result = generation;
-    arrived = 0;
-    narrived = 0;
-    away = 0;
-    naway = 0;
-    missing = 0;
-    opener = 0;
-    leader = NOBODY;
-    closed = 0;
-    meeting = 0;
-#ifndef CLEAR_UNLOCKED
-    trace_asked = 0;
-#endif
-    ended++
+    d_step {
+        assert(!arrived && !away && !missing);                      // I6
+        assert(!narrived && !naway && leader == NOBODY);            // I6
+        meeting = 1
+    };
+    trace_asked = 1; // P1
+    do
+    :: i < WORKERS && (presence & BIT(i)) -> i++ // P1
+    :: d_step { i < WORKERS && !(presence & BIT(i)) ->
+        away = away | BIT(i);
+        naway++;
+        i++ }
+    :: d_step { i == WORKERS -> i = 0; opens = 0; lock = 0 }; break
+    od
 }
 
-// A worker found the flag set. What it does then under the lock it may do at
-// any time later, so the load that found it set is no step of its own.
-inline trace_core(w)
+// The leader takes on who has asked until now, captures, and lets all go.
+inline lead(who)
 {
-    gen = ended;
-    if
-#ifndef COUNT_LATE
-    :: closed // late: waits for the end, uncounted
+    d_step { !lock && leader == who -> answered = waiting; waiting = 0 };
+    d_step { !lock ->
+        assert(meeting && closed && leader == who && answered);     // I1
+        assert(started == ended + 1);                               // I1
+        lock = 1;
+        arrived = 0;
+        narrived = 0;
+        away = 0;
+        naway = 0;
+        missing = 0;
+        leader = NOBODY;
+        closed = 0;
+        meeting = 0;
+        ended++;
+        done = done + COUNT(answered);
+        answered = 0
+#ifdef CLEAR_FIRST
+        ;
+        trace_asked = 0
 #endif
-    :: else -> arrive(w)
+#ifdef CLEAR_UNLOCKED
+        ;
+        lock = 0
+#endif
+    };
+#ifdef CLEAR_UNLOCKED
+    trace_asked = 0
+#else
+    if
+    :: waiting -> open_meeting() // for those who asked after I5's moment
+    :: d_step { !waiting -> trace_asked = 0; lock = 0 }
     fi
+#endif
 }
 
 proctype worker(byte me)
 {
-    byte gen; // the meeting it takes part in
+    byte gen, i;
+    bit opens;
 
 end_out:
     if
-    :: d_step { !quiet -> // unparked, by a wake-up or by an event of the driver
+    :: d_step { !quiet -> // unparked, by a wake-up or by an event
         presence = presence | BIT(me);
         busy = busy | BIT(me) }
     fi;
+
+come_in:
     if
 #ifdef NO_RECHECK_IN
     :: goto end_in
 #endif
     :: !trace_asked -> goto end_in // P1
+    :: d_step { !lock && meeting -> meet(me) }; goto stand
 #ifdef CLEAR_UNLOCKED
-    :: trace_asked && !meeting && !lock -> goto end_in
+    :: !lock && !meeting -> goto end_in
 #endif
-    :: d_step { !lock && meeting -> trace_core(me) }; goto meet
     fi;
 
-end_in: // in a task, or between two; for ever, if the task never ends
+end_in: // inside a task, or between two
     if
     :: d_step { !quiet -> assert(!HELD(me)) }; goto end_in // I3: takes, spawns
 #ifndef CHECK_BEFORE_TAKE
     :: d_step { !quiet && !trace_asked -> assert(!closed) }; goto end_in // I1
 #else
-    :: !quiet && !trace_asked -> assert(!closed); goto end_in
+    :: !quiet && !trace_asked -> assert(!closed); goto end_in // I1
 #endif
-    :: d_step { !quiet && !lock && meeting -> trace_core(me) }; goto meet
+    :: d_step { !quiet && !lock && meeting -> meet(me) }; goto stand
     :: d_step { !quiet -> presence = presence & ~BIT(me) }; goto go_out
+    :: d_step { !quiet && !lock && !(made & BIT(TASK)) -> // the task asks
+        made = made | BIT(TASK);
+        waiting = waiting | BIT(TASK);
+        opens = !meeting;
+        lock = opens };
+        if
+        :: opens -> open_meeting()
+        :: !opens
+        fi;
+        goto come_in
     fi;
 
 go_out:
     if
 #ifdef NO_RECHECK_OUT
-    :: busy = busy & ~BIT(me); goto end_out
+    :: d_step { true -> busy = busy & ~BIT(me) }; goto end_out
 #endif
-    :: d_step { !trace_asked -> busy = busy & ~BIT(me) }; goto end_out // P2
-    :: d_step { !lock -> count_away(me); busy = busy & ~BIT(me) }; goto end_out
+    :: d_step { !trace_asked -> busy = busy & ~BIT(me) }; goto end_out // P1
+    :: d_step { trace_asked -> presence = presence | BIT(me) }; goto come_in
     fi;
 
-meet:
+stand: // at the start barrier, or late, or as leader
     do
-    :: d_step { ended != gen -> gen = 0 }; goto end_in
-    :: d_step { !lock && leader == me -> end_meeting(me) }
-       AFTER_END
+    :: d_step { ended != gen -> gen = 0 }; goto come_in
+    :: !lock && leader == me -> lead(me)
 #ifdef CLOSE_UNLOCKED
-    :: generation == gen -> d_step { !lock -> close_short(me) }
+    :: ended == gen && !closed -> d_step { !lock -> lead_late(me) }
 #else
-    :: d_step { !lock && DEADLINE(me) -> close_short(me) }
+    :: d_step { !lock && TIME_IS_UP(me) -> lead_late(me) }
 #endif
     od
 }
 
-// A request: opens a meeting, shares the one that is on, or waits for its end.
-proctype requester(byte me)
+// ask_as_thread.
+proctype thread(byte me)
 {
-    byte gen, i;
+    byte i;
+    bit opens;
 
-    atomic {
-        begun == me - REQUESTER && !lock && !CLOSED ->
-        begun++;
-        gen = ended;
-        if
-        :: meeting -> // shares: answered when the opener is
-            assert(!closed); // I5
-            goto done
-        :: else
-        fi;
-        assert(!arrived && !away && !missing);                      // I6
-        assert(!narrived && !naway && leader == NOBODY);            // I6
-        meeting = 1;
-        opener = me;
-        lock = 1
-    }
-    trace_asked = 1; // P1
+    d_step { made == BIT(me) - 1 || made == BIT(me) - 1 + BIT(TASK) };
+    d_step { !lock ->
+        made = made | BIT(me);
+        waiting = waiting | BIT(me);
+        opens = !meeting;
+        lock = opens };
+    if
+    :: opens -> open_meeting()
+    :: !opens
+    fi;
     do
-    :: i < WORKERS ->
-        if
-        :: presence & BIT(i) -> i++ // P1
-        :: d_step { !(presence & BIT(i)) ->
-            away = away | BIT(i);
-            naway++;
-            i++ }
-        fi
-    :: else -> break
-    od;
-    atomic {
-        i = 0;
-        if
-        :: naway == WORKERS -> close(me, 0)
-        :: else
-        fi;
-        lock = 0
-    }
-    do
-    :: d_step { ended != gen -> assert(result > gen) }; break // I5
-#ifdef FORGET_WHO
-    :: generation != gen ->
-        if
-        :: d_step { !lock && leader >= REQUESTER -> end_meeting(me) }; break
-        :: ended != gen -> break
-        fi
-#endif
-    :: d_step { !lock && leader == me -> end_meeting(me) }
-       AFTER_END
+    :: !((waiting | answered) & BIT(me)) -> break
 #ifndef NO_LAST_RESORT
-    :: d_step { !lock && generation == gen && !arrived -> // timed out
-        close(me, 0);
-        assert(missing) } // I4
+    :: d_step { !lock && (waiting & BIT(me)) && meeting && !closed && !arrived ->
+        assert(missing == 0);
+        close_meeting(OUTSIDE + me, 0) };
+        lead(OUTSIDE + me)
 #endif
-    od;
-done:
-    skip
+    od
 }
 
 init
 {
+    byte w;
+
     atomic {
-        byte w;
         for (w : 0 .. WORKERS - 1) { run worker(w) }
-        for (w : 0 .. REQUESTS - 1) { run requester(REQUESTER + w) }
+        for (w : 0 .. THREADS - 1) { run thread(w) }
         w = 0
     }
-    quiet = 1
+    quiet = 1;
+    timeout;
+    assert(!waiting && !answered && done == COUNT(made));           // I5
+    assert(!meeting && !trace_asked && !lock)                       // I6
 }

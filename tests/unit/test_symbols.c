@@ -340,7 +340,7 @@ static void no_network(void **state)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof(address);
-    char url[64];
+    char url[64], cache[] = "/tmp/weft-symbols-XXXXXX";
     struct model_module *modules;
     size_t count;
     weft_frame frame;
@@ -354,7 +354,11 @@ static void no_network(void **state)
     assert_int_equal(getsockname(server, (struct sockaddr *)&address, &size),
                      0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%d", ntohs(address.sin_port));
+    assert_non_null(mkdtemp(cache));
     setenv("DEBUGINFOD_URLS", url, 1);
+    setenv("DEBUGINFOD_CACHE_PATH", cache, 1); // no memory of earlier answers
+    setenv("DEBUGINFOD_TIMEOUT", "1", 1);      // if it asks, then not for long
+    setenv("DEBUGINFOD_RETRY_LIMIT", "1", 1);
     struct symbols *symbols = make(&modules, &count);
     for (size_t i = 0; i < count;
          i++) // also of those without debug information
@@ -366,6 +370,7 @@ static void no_network(void **state)
     symbols_free(symbols);
     model_free_modules(modules, count);
     unsetenv("DEBUGINFOD_URLS");
+    rmdir(cache);
     close(server);
 }
 
