@@ -202,8 +202,9 @@ class Load:
     """A redis-benchmark at work: as many SETs as GETs."""
 
     def __init__(self, server, pipeline):
-        self.requests = max(10000, int(measured_rate(server, pipeline)
-                                       * LOAD_S))
+        # redis-benchmark sends whole pipelines: a number it can keep to.
+        batches = int(measured_rate(server, pipeline) * LOAD_S) // pipeline
+        self.requests = max(1000, batches) * pipeline
         self.process = start(benchmark_command(server, self.requests,
                                                pipeline),
                              stderr=subprocess.DEVNULL)

@@ -2,7 +2,7 @@
 //
 // Conventions of the whole interface:
 //  - A call that can fail returns 0 or a count on success, -errno on failure.
-//    errno itself is neither read nor written.
+//    errno itself says nothing: a task may go on in another thread.
 //  - "May be called by": task = inside a weft task; thread = any other thread;
 //    a call that parks lets other tasks run on this worker meanwhile.
 //  - Deadlines are absolute, in nanoseconds of CLOCK_MONOTONIC, as given by

@@ -38,7 +38,8 @@ static bool same_stack(const struct weft_dump *dump, uint32_t index,
 
     return other->count == stack->count && other->end == stack->end &&
            other->cut == stack->cut &&
-           memcmp(&dump->pcs[other->pc], pcs, stack->count * sizeof *pcs) == 0;
+           (stack->count == 0 ||
+            memcmp(&dump->pcs[other->pc], pcs, stack->count * sizeof *pcs) == 0);
 }
 
 static uint32_t add_stack(struct intern *intern, uint64_t key,
@@ -56,7 +57,8 @@ static uint32_t add_stack(struct intern *intern, uint64_t key,
         return fail(intern);
     dump->stacks[index] = *stack;
     dump->stacks[index].pc = (uint32_t)dump->pc_count;
-    memcpy(&dump->pcs[dump->pc_count], pcs, stack->count * sizeof *pcs);
+    if (stack->count > 0) // not all stacks have frames
+        memcpy(&dump->pcs[dump->pc_count], pcs, stack->count * sizeof *pcs);
     dump->pc_count += stack->count;
     dump->stack_count++;
     return index;

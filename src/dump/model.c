@@ -26,7 +26,9 @@ static size_t index_room(const struct weft_dump *dump)
 
 static size_t first_place(uint64_t id, size_t room)
 {
-    return (id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);
+    uint64_t hash = (id ^ id >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return (hash ^ hash >> 32) & (room - 1);
 }
 
 static uint32_t *index_new(const struct weft_dump *dump)

@@ -94,10 +94,8 @@ static void report(const struct task *task, const void *context)
     if (cache == NULL)
         return;
     unwind_regs_of_signal(context, &regs);
-    if (regs.reg[CFI_SP] < memory.lo) // the frame that did not fit: its caller
-        regs.reg[CFI_SP] = memory.lo; // can only be found by its frame pointer
     int count = unwind(cache, &regs, &memory, pcs, FRAMES, TAIL, &result);
-    for (int i = 0; i < count && i < 64; i++)
+    for (int i = 0; i < count; i++) // FRAMES < 64
         pcs[i] += result.exact >> i & 1;
     if (result.frames > (uint64_t)count)
         warn("  (%llu frames in all; %d innermost and %d outermost follow)",

@@ -323,7 +323,8 @@ static int add_frames(struct symbols *symbols, uintptr_t pc,
 static struct entry *find_place(const struct symbols *symbols, uintptr_t pc)
 {
     size_t mask = symbols->entry_room - 1;
-    size_t at = (pc * UINT64_C(0x9e3779b97f4a7c15) >> 20) & mask;
+    uint64_t hash = pc * UINT64_C(0x9e3779b97f4a7c15);
+    size_t at = (hash ^ hash >> 32) & mask;
 
     while (symbols->entries[at].count && symbols->entries[at].pc != pc)
         at = (at + 1) & mask;

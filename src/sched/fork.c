@@ -30,14 +30,16 @@ static void in_child(void)
 {
 }
 
-void fork_prepare(void)
+int fork_prepare(void)
 {
     static struct lock once;
     static bool done; // under once
+    int error = 0;
 
     lock_acquire(&once);
     if (!done)
-        port_at_fork(before, in_parent, in_child);
-    done = true;
+        error = port_at_fork(before, in_parent, in_child);
+    done = error == 0;
     lock_release(&once);
+    return error;
 }

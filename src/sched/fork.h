@@ -2,7 +2,7 @@
 #ifndef WEFT_SCHED_FORK_H
 #define WEFT_SCHED_FORK_H
 
-// Once a process: has fork leave the child the stack it runs on.
-void fork_prepare(void);
+// Once a process: has fork leave the child the stack it runs on. 0 or -ENOMEM.
+int fork_prepare(void);
 
 #endif

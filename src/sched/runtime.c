@@ -93,11 +93,12 @@ static void free_workers(struct weft_runtime *runtime)
 
 int runtime_init(struct weft_runtime *runtime, uint32_t workers)
 {
-    int error = take_tag(runtime);
+    int error = fork_prepare();
 
+    if (error == 0)
+        error = take_tag(runtime);
     if (error != 0)
         return error;
-    fork_prepare();
     blocking_init(&runtime->blocking);
     store_relaxed(&runtime->next_id, 1); // not shared yet
     error = table_init(&runtime->table, runtime->max_tasks, runtime->tag,

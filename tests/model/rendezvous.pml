@@ -27,7 +27,9 @@
 #ifndef WORKERS
 #define WORKERS 2
 #endif
+#ifndef THREADS
 #define THREADS 2
+#endif
 #define TASK THREADS // whose bit in the lists is that of the task that asks
 #define ALL ((1 << WORKERS) - 1)
 #define BIT(w) (1 << (w))
@@ -52,9 +54,11 @@ byte answered;     // requests that the leader will answer
 
 byte standing;     // ghost: who truly stands at the start barrier
 byte busy;         // ghost: who neither stands there nor is OUT for good
-byte late;         // ghost: requests made after the meeting closed
+byte late;         // ghost: requests made while a leader captured
 byte made, done;   // ghost: requests
 bit quiet;         // the program comes to rest
+
+#define NOTE_LATE(r) late = late | ((answered != 0) << (r))
 
 #ifdef HOLD_MISSING
 #define HELD(w) (closed)
@@ -155,6 +159,12 @@ inline lead(who)
     d_step { !lock ->
         assert(meeting && closed && leader == who && answered);     // I1
         assert(started == ended + 1);                               // I1
+#ifdef ANSWER_ALL
+        answered = answered | waiting;
+        waiting = 0;
+#endif
+        assert(!(answered & late));                                 // I5
+        late = 0;
         lock = 1;
         arrived = 0;
         narrived = 0;
@@ -180,7 +190,7 @@ inline lead(who)
     trace_asked = 0
 #else
     if
-    :: waiting -> open_meeting() // for those who asked after I5's moment
+    :: waiting -> open_meeting() // for those who have asked since
     :: d_step { !waiting -> trace_asked = 0; lock = 0 }
     fi
 #endif
@@ -223,6 +233,7 @@ end_in: // inside a task, or between two
     :: d_step { !quiet && !lock && !(made & BIT(TASK)) -> // the task asks
         made = made | BIT(TASK);
         waiting = waiting | BIT(TASK);
+        NOTE_LATE(TASK);
         opens = !meeting;
         lock = opens };
         if
@@ -259,10 +270,10 @@ proctype thread(byte me)
     byte i;
     bit opens;
 
-    d_step { made == BIT(me) - 1 || made == BIT(me) - 1 + BIT(TASK) };
-    d_step { !lock ->
+    d_step { !lock && (made & ~BIT(TASK)) == BIT(me) - 1 -> // one by one
         made = made | BIT(me);
         waiting = waiting | BIT(me);
+        NOTE_LATE(me);
         opens = !meeting;
         lock = opens };
     if

@@ -820,15 +820,14 @@ static void million(void **state)
 
 static void all_tasks(void **state)
 {
-    weft_dump *dump = make_million(20000);
+    weft_dump *dump = make_million(10100);
     weft_print_options options = {.size = sizeof(options), .all_tasks = true};
 
     (void)state;
     char *text = print(weft_dump_print_json, dump, &options);
-    expect(text, "\"name\": \"worker-19994\"");
+    expect(text, "\"name\": \"worker-10094\"");
     expect(text, "\"tasks_complete\": true");
     free(text);
-    validate(dump, NULL);
     validate(dump, &options);
     weft_dump_free(dump);
 }
