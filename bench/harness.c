@@ -102,6 +102,16 @@ void bench_sleep_ns(int64_t delay_ns)
         continue;
 }
 
+bool bench_program(char *ret_path, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", ret_path, size - 1);
+
+    if (length <= 0 || length == (ssize_t)size - 1)
+        return false;
+    ret_path[length] = '\0';
+    return true;
+}
+
 // The child ends at once, with all its tasks as they are: taking a million of
 // them down in order is no part of any measurement.
 static void run_in_child(const struct point *point, int out)

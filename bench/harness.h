@@ -72,6 +72,9 @@ int bench_begin(const char *json_path);
 // The exit status: 1 if any point failed.
 int bench_end(void);
 
+// The path of this program. False: it cannot be had.
+bool bench_program(char *ret_path, size_t size);
+
 // Waits in the calling thread.
 void bench_sleep_ns(int64_t delay_ns);
 

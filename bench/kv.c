@@ -8,6 +8,7 @@
 //              them than the server does.
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,13 +25,12 @@ static char server_path[4096];
 // The server lies in the same build tree as this program.
 static bool find_server(void)
 {
-    ssize_t length =
-        readlink("/proc/self/exe", server_path, sizeof(server_path) - 64);
+    char program[4000];
 
-    for (int i = 0; i < 2 && length > 0; i++)
-        while (length > 0 && server_path[--length] != '/')
-            continue;
-    strcpy(server_path + (length < 0 ? 0 : length), "/examples/kv-server");
+    if (!bench_program(program, sizeof(program)))
+        return false;
+    snprintf(server_path, sizeof(server_path), "%s/../examples/kv-server",
+             dirname(program));
     return access(server_path, X_OK) == 0;
 }
 

@@ -7,7 +7,7 @@
 #include "harness.h"
 
 // Real frames: each function is called, and does something with what it gets.
-#define FRAME __attribute__((noinline, noclone)) static int
+#define FRAME __attribute__((noinline)) static int
 
 static _Atomic unsigned begun;
 
@@ -29,27 +29,22 @@ FRAME read_request(weft_channel *channel)
     return read_header(channel) + 2;
 }
 
-FRAME serve_requests(weft_channel *channel)
-{
-    return read_request(channel) + 3;
-}
-
 static void *handle_connection(void *channel)
 {
     atomic_fetch_add(&begun, 1);
-    return (void *)(intptr_t)(serve_requests(channel) + 4);
+    return (void *)(intptr_t)(read_request(channel) + 3);
 }
 
 static void *handle_request(void *channel)
 {
     atomic_fetch_add(&begun, 1);
-    return (void *)(intptr_t)(read_request(channel) + 5);
+    return (void *)(intptr_t)(read_header(channel) + 4);
 }
 
 static void *handle_header(void *channel)
 {
     atomic_fetch_add(&begun, 1);
-    return (void *)(intptr_t)(read_header(channel) + 6);
+    return (void *)(intptr_t)(read_bytes(channel) + 5);
 }
 
 static void *start(void *arg)

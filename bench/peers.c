@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "groups.h"
 
@@ -28,15 +27,13 @@ static bool supported(const struct point *point)
 // Builds the program if it can be built; NULL, or why not.
 static const char *build_go(void)
 {
-    char shell[3 * sizeof(go_program)];
-    ssize_t length =
-        readlink("/proc/self/exe", go_program, sizeof(go_program) - 16);
+    char shell[3 * sizeof(go_program)], program[4000];
 
     if (system("command -v go >/dev/null 2>&1") != 0)
         return "there is no go (Debian: golang-go)";
-    if (length <= 0)
+    if (!bench_program(program, sizeof(program)))
         return "/proc/self/exe cannot be read";
-    strcpy(go_program + length, "-go");
+    snprintf(go_program, sizeof(go_program), "%s-go", program);
     snprintf(shell, sizeof(shell), "go build -o '%s' '%s/peers/go.go' >&2",
              go_program, WEFT_BENCH_SOURCE);
     return system(shell) == 0 ? NULL : "go build has failed";

@@ -43,6 +43,6 @@ int store_add(struct slice key, int64_t delta, int64_t least, int64_t *ret_sum);
 
 // The lock of an account, named like it. It stays as long as the server,
 // whatever becomes of the key. NULL: the task is cancelled.
-weft_mutex *store_lock_of(struct slice account);
+weft_mutex *store_lock_of(struct slice key);
 
 #endif

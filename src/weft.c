@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dump/overflow.h"
 #include "dump/rendezvous.h"
+#include "dump/trace.h"
 #include "io/fd.h"
 #include "report/signal.h"
 #include "sched/runtime.h"
@@ -59,6 +61,7 @@ static int start(struct weft_runtime *runtime, const weft_runtime_options *o)
     error = fd_table_new(&runtime->driver, runtime->tag, &runtime->fds);
     if (error != 0)
         goto no_fds;
+    overflow_print = trace_print_pcs;
     error = rendezvous_new(runtime);
     if (error != 0)
         goto no_rendezvous;
@@ -100,13 +103,14 @@ int weft_runtime_new(const weft_runtime_options *options,
     return 0;
 }
 
-int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
-                     void **ret_result)
+// With the place of the user's call.
+static int run_main(weft_runtime *runtime, weft_task_fn *fn, void *arg,
+                    uintptr_t site, void **ret_result)
 {
     weft_task_options options = {
         .size = sizeof options, .runtime = runtime, .name = "main"};
     struct spawn spawn = {
-        .site = (uintptr_t)__builtin_return_address(0),
+        .site = site,
         .deadline_ns = WEFT_NEVER,
     };
     weft_task task;
@@ -117,6 +121,13 @@ int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
         return -EDEADLK;
     int error = task_spawn(&options, fn, arg, &spawn, &task);
     return error != 0 ? error : weft_task_join(task, WEFT_NEVER, ret_result);
+}
+
+int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
+                     void **ret_result)
+{
+    return run_main(runtime, fn, arg, (uintptr_t)__builtin_return_address(0),
+                    ret_result);
 }
 
 int weft_runtime_free(weft_runtime *runtime)
@@ -144,7 +155,8 @@ int weft_run(const weft_runtime_options *options, weft_task_fn *fn, void *arg,
     int error = weft_runtime_new(options, &runtime);
     if (error != 0)
         return error;
-    error = weft_runtime_run(runtime, fn, arg, ret_result);
+    error = run_main(runtime, fn, arg, (uintptr_t)__builtin_return_address(0),
+                     ret_result);
     int freed = weft_runtime_free(runtime);
     return error != 0 ? error : freed;
 }

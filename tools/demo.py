@@ -201,9 +201,9 @@ def measured_rate(server, pipeline):
 class Load:
     """A redis-benchmark at work: as many SETs as GETs."""
 
-    def __init__(self, server, pipeline):
+    def __init__(self, server, pipeline, rate):
         # redis-benchmark sends whole pipelines: a number it can keep to.
-        batches = int(measured_rate(server, pipeline) * LOAD_S) // pipeline
+        batches = int(rate * LOAD_S) // pipeline
         self.requests = max(1000, batches) * pipeline
         self.process = start(benchmark_command(server, self.requests,
                                                pipeline),
@@ -406,8 +406,10 @@ def run(report, build, stack):
                f" one request at a time,\nand over {CONNECTIONS} more with "
                f"{PIPELINE}; another connection asks all the time and notes "
                "how long it waits.")
-    for pipeline in (1, PIPELINE):
-        loads.append(Load(server, pipeline))
+    rates = {pipeline: measured_rate(server, pipeline)
+             for pipeline in (1, PIPELINE)}
+    for pipeline, rate in rates.items():
+        loads.append(Load(server, pipeline, rate))
         stack.callback(end_process, loads[-1].process)
     probe = Probe(server.port)
 

@@ -38,8 +38,8 @@ static bool same_stack(const struct weft_dump *dump, uint32_t index,
 
     return other->count == stack->count && other->end == stack->end &&
            other->cut == stack->cut &&
-           (stack->count == 0 ||
-            memcmp(&dump->pcs[other->pc], pcs, stack->count * sizeof *pcs) == 0);
+           (stack->count == 0 || memcmp(&dump->pcs[other->pc], pcs,
+                                        stack->count * sizeof *pcs) == 0);
 }
 
 static uint32_t add_stack(struct intern *intern, uint64_t key,

@@ -58,9 +58,9 @@ struct model_stack {
     uint32_t pc; // first entry in `pcs`; leaf first
     uint32_t count;
     enum weft_stack_end end;
-    uint32_t cut;   // with WEFT_STACK_CUT: frames left out before `cut_at`
+    uint32_t cut;    // with WEFT_STACK_CUT: frames left out before `cut_at`
     uint32_t cut_at; // position in the stack
-    uint32_t error; // offset in `text`, or WEFT_NONE
+    uint32_t error;  // offset in `text`, or WEFT_NONE
 };
 
 struct model_finding {

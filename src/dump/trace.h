@@ -20,4 +20,7 @@ struct weft_trace {
     struct symbols *names;
 };
 
+// Prints names to standard error: for overflow.h, in a process of its own.
+void trace_print_pcs(const uintptr_t *pcs, size_t count);
+
 #endif

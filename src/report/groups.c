@@ -173,6 +173,7 @@ static uint32_t find_group(struct builder *builder, const struct key *key,
 
     if (groups->count == builder->room && grow(builder))
         return WEFT_NONE;
+    assert(builder->table.places);
     uint32_t *place = &builder->table.places[find_place(builder, key)];
     if (*place == WEFT_NONE) {
         *place = (uint32_t)groups->count;

@@ -7,6 +7,17 @@
 #include "report/frames.h"
 #include "report/symbols.h"
 
+// Names every pc of the dump's stacks, so that their places there can tell
+// which are weft's own. Out of memory, later look-ups say so.
+static void load_stacks(const weft_dump *dump, struct symbols *symbols)
+{
+    if (symbols_load(symbols, dump->pcs, dump->pc_count) != 0)
+        return;
+    for (size_t i = 0; i < dump->stack_count; i++)
+        symbols_mark_stack(symbols, dump->pcs + dump->stacks[i].pc,
+                           dump->stacks[i].count);
+}
+
 // The dump's symbols with its lock held, or NULL without it. They are a memory
 // of what the dump means, not a part of it, hence the cast.
 static struct symbols *acquire(const weft_dump *dump)
@@ -17,6 +28,8 @@ static struct symbols *acquire(const weft_dump *dump)
     if (!memory->names) {
         memory->names = symbols_new(dump->modules, dump->module_count);
         memory->names_free = symbols_free;
+        if (memory->names)
+            load_stacks(dump, memory->names);
     }
     if (memory->names)
         return memory->names;

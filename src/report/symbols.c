@@ -20,6 +20,9 @@
 
 #include "dump/model.h"
 #include "report/symbols_dw.h"
+#include "task/switch.h"
+
+enum { ENTRY_BYTES = 32 }; // more than task_entry has
 
 #define OWN_FILE "report/symbols.c"
 #define PATH_ROOM 4096
@@ -447,6 +450,42 @@ int symbols_lookup(struct symbols *symbols, uintptr_t pc,
     for (size_t i = 0; i < entry->count && i < max; i++)
         ret_frames[i] = symbols->frames[entry->first + i];
     return (int)entry->count;
+}
+
+static void mark(struct symbols *symbols, uintptr_t pc)
+{
+    const struct entry *entry = find_entry(symbols, pc);
+
+    for (size_t i = 0; entry && i < entry->count; i++)
+        symbols->frames[entry->first + i].runtime = true;
+}
+
+static bool is_public(const struct symbols *symbols, uintptr_t pc)
+{
+    const struct entry *entry = find_entry(symbols, pc);
+
+    if (!entry)
+        return false;
+    const char *name =
+        symbols->frames[entry->first + entry->count - 1].function;
+    return name && !strncmp(name, "weft_", 5);
+}
+
+void symbols_mark_stack(struct symbols *symbols, const uintptr_t *pcs,
+                        size_t count)
+{
+    size_t call = 0;
+
+    while (call < count && !is_public(symbols, pcs[call]))
+        call++;
+    for (size_t i = 0; call < count && i <= call; i++)
+        mark(symbols, pcs[i]);
+    // A task's outermost frames: its entry, and the body that calls its
+    // function.
+    if (count >= 2 && pcs[count - 1] - (uintptr_t)task_entry < ENTRY_BYTES) {
+        mark(symbols, pcs[count - 1]);
+        mark(symbols, pcs[count - 2]);
+    }
 }
 
 bool symbols_are_full(const struct symbols *symbols)

@@ -25,8 +25,8 @@ struct dw_frame {
 struct dw *dw_open(const struct model_module *modules, size_t count);
 void dw_close(struct dw *dw);
 
-// The functions around an address (not a return address) in module `index`, innermost
-// first: at most DW_FRAMES_MAX. Their number, 0 if nothing is known.
+// The functions around an address (not a return address) in module `index`,
+// innermost first: at most DW_FRAMES_MAX. Their number, 0 if nothing is known.
 size_t dw_find(struct dw *dw, size_t index, uintptr_t address,
                struct dw_frame frames[DW_FRAMES_MAX]);
 

@@ -27,9 +27,15 @@ static int prepare(struct weft_trace *trace)
         if (failed)
             return failed;
     }
+    if (trace->names)
+        return 0;
+    trace->names = symbols_new(trace->modules, trace->module_count);
     if (!trace->names)
-        trace->names = symbols_new(trace->modules, trace->module_count);
-    return trace->names ? 0 : -ENOMEM;
+        return -ENOMEM;
+    int failed = symbols_load(trace->names, trace->pcs, trace->count);
+    if (!failed)
+        symbols_mark_stack(trace->names, trace->pcs, trace->count);
+    return failed;
 }
 
 int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
@@ -48,6 +54,16 @@ int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
     return count;
 }
 
+// How many entries from `at` on are the same, as in a deep recursion.
+static size_t count_same(const weft_trace *trace, size_t at)
+{
+    size_t same = 1;
+
+    while (at + same < trace->count && trace->pcs[at + same] == trace->pcs[at])
+        same++;
+    return same;
+}
+
 int weft_trace_print(const weft_trace *trace, FILE *file)
 {
     weft_frame frames[FRAMES_PER_PC_MAX];
@@ -56,7 +72,8 @@ int weft_trace_print(const weft_trace *trace, FILE *file)
     if (!trace || !file)
         return -EINVAL;
     str_init(&line, false, false);
-    for (size_t i = 0; i < trace->count && !line.error; i++) {
+    for (size_t i = 0; i < trace->count && !line.error;) {
+        size_t same = count_same(trace, i);
         int count = weft_trace_get_frames(trace, trace->pcs[i], frames,
                                           FRAMES_PER_PC_MAX);
         if (count < 0)
@@ -65,9 +82,26 @@ int weft_trace_print(const weft_trace *trace, FILE *file)
             frames_add_line(&line, &frames[j], 0);
             str_flush(&line, file);
         }
+        if (same > 1) {
+            str_addf(&line, "  ... the same %zu more times\n", same - 1);
+            str_flush(&line, file);
+        }
+        i += same;
     }
     str_deinit(&line);
     return line.error;
+}
+
+void trace_print_pcs(const uintptr_t *pcs, size_t count)
+{
+    // Not freed: its process ends after this.
+    struct weft_trace *trace = calloc(1, sizeof(*trace));
+
+    if (!trace)
+        return;
+    trace->pcs = (uintptr_t *)pcs;
+    trace->count = count;
+    (void)weft_trace_print(trace, stderr);
 }
 
 void weft_trace_free(weft_trace *trace)

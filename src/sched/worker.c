@@ -418,7 +418,11 @@ static struct task *look_elsewhere(struct worker *worker)
                  load_relaxed(&core->busy)); // our own
     store_relaxed(&core->mean_run_ns, (uint64_t)core->stats.mean_run_ns);
     poll_driver(worker);
-    return take_injected(worker, 1);
+    // A whole share, not one: tasks that have overflowed while this worker
+    // is never idle would wait for as many looks as there are tasks.
+    uint32_t room = QUEUE_CAP - queue_length(&core->queue);
+    uint32_t share = injected_share(worker->runtime);
+    return take_injected(worker, share < room ? share : room + 1);
 }
 
 // ---- Sleeping ----

@@ -51,8 +51,7 @@ class Server:
     def __init__(self, *options):
         self.process = subprocess.Popen(
             [server_program(), "--port", "0", *options],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent)
+            stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         ready, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
         line = self.process.stdout.readline().decode() if ready else ""
         match = re.fullmatch(r"kv-server: listening on (.*):(\d+)\n", line)
@@ -226,9 +225,9 @@ def set_options(server):
         equal(client.call("TTL", "so"), 250)
         equal(client.call("SET", "so", "5"), b"OK")
         equal(client.call("TTL", "so"), -1)
-        for options in (["NX", "XX"], ["EX"], ["PX"], ["FOO"], ["EX", "1", "PX", "1"],
-                        ["EX", "1", "NX", "2"]):
-            equal(client.call("SET", "so", "6", *options), error("ERR syntax error"))
+        for options in ("NX XX", "EX", "PX", "FOO", "EX 1 PX 1", "EX 1 NX 2"):
+            equal(client.call("SET", "so", "6", *options.split()),
+                  error("ERR syntax error"))
         for delay in ("0", "-1", "9223372036854775807"):
             equal(client.call("SET", "so", "6", "EX", delay),
                   error("ERR invalid expire time in 'set' command"))

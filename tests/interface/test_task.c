@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/skip.h"
 #include "support/tasks.h"
 
 #define MS WEFT_MILLISECOND
@@ -531,6 +532,8 @@ static void test_a_task_joins_one_of_another_runtime(void **state)
 
 // ---- Yielding. ----
 
+#ifndef WEFT_HOSTILE
+
 struct turns {
     char text[64];
     atomic_int length;
@@ -577,11 +580,17 @@ static void *play(void *arg)
     return arg;
 }
 
+#endif
+
 static void test_yielding_gives_turns(void **state)
 {
     (void)state;
-    run_with(1, play, NULL);
     assert_int_equal(weft_task_yield(), -EPERM);
+#ifdef WEFT_HOSTILE
+    skip_because("its tiny queues overflow, which changes the order");
+#else
+    run_with(1, play, NULL);
+#endif
 }
 
 // A task that is always ready does not keep the others from running.

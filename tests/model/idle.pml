@@ -20,8 +20,7 @@
 #endif
 #define ALL ((1 << WORKERS) - 1)
 #define BIT(w) (1 << (w))
-#define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1) + \
-                  (((m) >> 3) & 1) + (((m) >> 4) & 1))
+#define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
 #ifndef INJECT_MAX
 #define INJECT_MAX 2
 #endif
@@ -38,29 +37,16 @@ bit quiet;            // the program comes to rest
 byte searchers;       // ghost: who searches, or was picked to
 byte hung;            // ghost: whose task hangs
 
-// How much is modelled: with 2 workers each look at another's queue is a step;
-// with 3 one look goes over all; with 4 and 5 there is the inject queue alone.
+// With 2 workers each look into a queue is a step; with 3 one goes over all.
 #define FINE (WORKERS == 2)
-#define LOCAL (WORKERS <= 3)
-#if LOCAL
 byte queue[WORKERS];
 bit event;            // the driver has a task for somebody
-#endif
 #if WORKERS == 2
 #define QUEUED (queue[0] + queue[1])
-#elif WORKERS == 3
-#define QUEUED (queue[0] + queue[1] + queue[2])
 #else
-#define QUEUED 0
+#define QUEUED (queue[0] + queue[1] + queue[2])
 #endif
 
-#if LOCAL
-#define MAY_SPAWN (queue[me] < LOCAL_MAX)
-#define SPAWN queue[me]++
-#else
-#define MAY_SPAWN (WORKERS < 5 && inject < INJECT_MAX)
-#define SPAWN inject++
-#endif
 
 #define MAY_PICK (searching == 0 && awake < WORKERS)
 
@@ -101,12 +87,6 @@ inline notify()
 #if WORKERS > 2
     :: d_step { pick(2) }
 #endif
-#if WORKERS > 3
-    :: d_step { pick(3) }
-#endif
-#if WORKERS > 4
-    :: d_step { pick(4) }
-#endif
     fi
 }
 
@@ -137,10 +117,12 @@ inline idle_leave(w)
 {
     if
     :: sleepers & BIT(w) ->
-#ifndef STAY_LISTED
+#ifdef LISTED_TWICE
+        skip
+#else
         sleepers = sleepers & ~BIT(w);
-#endif
         awake++
+#endif
     :: else -> searches = 1
     fi;
     last = 0;
@@ -149,14 +131,11 @@ inline idle_leave(w)
 
 proctype worker(byte me)
 {
-#if LOCAL
     byte i;
-#endif
     bit searches, last;
 
 find:
     if
-#if LOCAL
     :: d_step { queue[me] > 0 -> queue[me]-- }; goto got
     :: d_step { event && queue[me] <= LOCAL_MAX -> event = 0; queue[me]++ };
 #ifndef EVENT_UNTOLD
@@ -179,10 +158,6 @@ find:
         goto got
     :: d_step { inject > 0 && queue[me] == 0 -> inject-- }; goto got
     :: queue[me] == 0 && inject == 0
-#else
-    :: d_step { inject > 0 -> inject-- }; goto got
-    :: inject == 0
-#endif
     fi;
     if
     :: searches
@@ -202,7 +177,6 @@ find:
     od;
 #else
     if
-#if LOCAL
     :: d_step { QUEUED > 0 ->
         do
         :: queue[i] == 0 -> i++
@@ -210,7 +184,6 @@ find:
         od;
         queue[i]--;
         i = 0 }; goto got
-#endif
     :: d_step { QUEUED == 0 && inject > 0 -> inject-- }; goto got
     :: QUEUED == 0 && inject == 0 -> goto rest
     fi;
@@ -231,9 +204,9 @@ got: // end_search
 running:
     if
 #ifdef NOTIFY_FIRST
-    :: !quiet && MAY_SPAWN -> notify(); SPAWN; goto running
+    :: !quiet && queue[me] < LOCAL_MAX -> notify(); queue[me]++; goto running
 #else
-    :: d_step { !quiet && MAY_SPAWN -> SPAWN }; notify(); goto running
+    :: d_step { !quiet && queue[me] < LOCAL_MAX -> queue[me]++ }; notify(); goto running
 #endif
     :: goto find
     :: d_step { quiet -> hung = hung | BIT(me) }; goto end_hung
@@ -263,12 +236,10 @@ rest:
 
 end_asleep:
     if
-#if LOCAL
     :: d_step { event -> event = 0; queue[me]++ };
         if
         :: d_step { true -> idle_leave(me) }
         fi
-#endif
     :: d_step { !(sleepers & BIT(me)) -> idle_leave(me) }
     fi;
     goto find;
@@ -283,9 +254,7 @@ proctype outside()
 end_outside:
     do
     :: d_step { !quiet && inject < INJECT_MAX -> inject++ }; notify()
-#if LOCAL
     :: d_step { !quiet && !event -> event = 1 }
-#endif
     od
 }
 

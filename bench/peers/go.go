@@ -1,0 +1,288 @@
+// go.go -- The benchmarks in Go: goroutines in place of tasks.
+//
+// Takes a benchmark's name and its parameters as key=value, does one run, and
+// prints its values. Each does what the C program of the same name does; see
+// the heads of ../sched.c, ../sync.c, ../memory.c and ../dump.c. A dump is
+// the goroutine profile that lists every stack once with its count
+// (runtime/pprof, debug=0), Go's cheapest that has them all.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var params = map[string]int{}
+
+// A goroutine that is measured; its counter has cache lines of its own.
+type doer struct {
+	done uint64
+	_    [120]byte
+}
+
+func (d *doer) count() {
+	atomic.StoreUint64(&d.done, d.done+1)
+}
+
+// Nanoseconds of wall time per operation, all goroutines taken together.
+func steady(tasks int, do func(d *doer, index int)) float64 {
+	doers := make([]doer, tasks)
+	sum := func() (total uint64) {
+		for i := range doers {
+			total += atomic.LoadUint64(&doers[i].done)
+		}
+		return
+	}
+	for i := range doers {
+		go do(&doers[i], i)
+	}
+	time.Sleep(100 * time.Millisecond)
+	before, start := sum(), time.Now()
+	time.Sleep(300 * time.Millisecond)
+	done, wall := sum()-before, time.Since(start)
+	return float64(wall.Nanoseconds()) / float64(done)
+}
+
+func yield() float64 {
+	return steady(params["tasks"], func(d *doer, _ int) {
+		for {
+			runtime.Gosched()
+			d.count()
+		}
+	}) * float64(params["workers"])
+}
+
+func spawnJoin() float64 {
+	batch := params["batch"]
+	return steady(params["workers"], func(d *doer, _ int) {
+		for {
+			var all sync.WaitGroup
+			all.Add(batch)
+			for i := 0; i < batch; i++ {
+				go all.Done()
+			}
+			all.Wait()
+			atomic.StoreUint64(&d.done, d.done+uint64(batch))
+		}
+	}) * float64(params["workers"])
+}
+
+func chanPingpong() float64 {
+	pairs, parallel := params["pairs"], params["workers"]
+	there, back := make([]chan uint64, pairs), make([]chan uint64, pairs)
+	for i := range there {
+		there[i], back[i] = make(chan uint64, 1), make(chan uint64, 1)
+	}
+	if pairs < parallel {
+		parallel = pairs
+	}
+	return steady(2*pairs, func(d *doer, index int) {
+		to, from := there[index/2], back[index/2]
+		if index%2 == 1 {
+			for ball := range to {
+				from <- ball + 1
+			}
+		}
+		for ball := uint64(0); ; ball = <-from {
+			to <- ball
+			d.count()
+		}
+	}) * float64(parallel)
+}
+
+func mutex() float64 {
+	return steady(params["workers"], func(d *doer, _ int) {
+		var own sync.Mutex
+		for {
+			own.Lock()
+			own.Unlock()
+			d.count()
+		}
+	}) * float64(params["workers"])
+}
+
+func mutexContended() float64 {
+	var shared sync.Mutex
+	var count uint64
+	return steady(params["tasks"], func(d *doer, _ int) {
+		for {
+			shared.Lock()
+			count++
+			shared.Unlock()
+			d.count()
+		}
+	})
+}
+
+func grow(first, leaves int, to chan<- int) {
+	if leaves == 1 {
+		to <- first
+		return
+	}
+	from, sum := make(chan int, 10), 0
+	for i := 0; i < 10; i++ {
+		go grow(first+i*leaves/10, leaves/10, from)
+	}
+	for i := 0; i < 10; i++ {
+		sum += <-from
+	}
+	to <- sum
+}
+
+func skynet() float64 {
+	const leaves = 1000000
+	rounds := 2 - params["first"]
+	var start time.Time
+	for i := 0; i < rounds; i++ {
+		result := make(chan int, 1)
+		start = time.Now()
+		go grow(0, leaves, result)
+		if sum := <-result; sum != leaves*(leaves-1)/2 {
+			fail("skynet gave %d", sum)
+		}
+	}
+	return milliseconds(time.Since(start))
+}
+
+// ---- Parked goroutines. ----
+
+//go:noinline
+func readBytes(from <-chan uint64) uint64 { return <-from }
+
+//go:noinline
+func readHeader(from <-chan uint64) uint64 { return readBytes(from) + 1 }
+
+//go:noinline
+func readRequest(from <-chan uint64) uint64 { return readHeader(from) + 2 }
+
+var keep uint64 // so that no call is a tail call
+
+func handleConnection(from <-chan uint64) { keep = readRequest(from) }
+func handleRequest(from <-chan uint64)    { keep = readHeader(from) }
+func handleHeader(from <-chan uint64)     { keep = readBytes(from) }
+
+func park(tasks int) {
+	bodies := []func(<-chan uint64){
+		handleConnection, handleRequest, handleHeader}
+	var from chan uint64
+	for i := 0; i < tasks; i++ {
+		if i%1000 == 0 {
+			from = make(chan uint64, 1)
+		}
+		go bodies[i%3](from)
+	}
+	time.Sleep(500 * time.Millisecond)
+}
+
+// A figure in kB from a file of lines "key: value kB", in bytes.
+func readFigure(path, key string) float64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		fail("%v", err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		words := strings.Fields(line)
+		if len(words) > 1 && words[0] == key+":" {
+			kilobytes, _ := strconv.ParseFloat(words[1], 64)
+			return kilobytes * 1024
+		}
+	}
+	fail("%s has no %s", path, key)
+	return 0
+}
+
+func used() float64 {
+	return readFigure("/proc/self/smaps_rollup", "Rss") +
+		readFigure("/proc/self/status", "VmPTE")
+}
+
+func parkedMemory() float64 {
+	park(1)
+	before := used()
+	park(params["tasks"])
+	return (used() - before) / float64(params["tasks"])
+}
+
+// ---- Dumps. ----
+
+// The epoch is odd while the dump is being taken.
+func lookForGaps(epoch *uint32, worst *int64) {
+	last, before := time.Now(), atomic.LoadUint32(epoch)
+	for {
+		runtime.Gosched()
+		now, after := time.Now(), atomic.LoadUint32(epoch)
+		gap := int64(now.Sub(last))
+		if (after%2 == 1 || after != before) && gap > atomic.LoadInt64(worst) {
+			atomic.StoreInt64(worst, gap)
+		}
+		last, before = now, after
+	}
+}
+
+func dump() (total, gap float64) {
+	var epoch uint32
+	worst := make([]int64, params["workers"])
+	park(params["tasks"])
+	for i := range worst {
+		go lookForGaps(&epoch, &worst[i])
+	}
+	time.Sleep(100 * time.Millisecond)
+	start := time.Now()
+	atomic.AddUint32(&epoch, 1)
+	err := pprof.Lookup("goroutine").WriteTo(io.Discard, 0)
+	atomic.AddUint32(&epoch, 1)
+	total = milliseconds(time.Since(start))
+	if err != nil {
+		fail("%v", err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	for i := range worst {
+		if one := float64(atomic.LoadInt64(&worst[i])) / 1e6; one > gap {
+			gap = one
+		}
+	}
+	return
+}
+
+// ---- The program. ----
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Nanoseconds()) / 1e6
+}
+
+func fail(format string, values ...interface{}) {
+	fmt.Fprintf(os.Stderr, format+"\n", values...)
+	os.Exit(1)
+}
+
+func main() {
+	for _, argument := range os.Args[2:] {
+		words := strings.SplitN(argument, "=", 2)
+		params[words[0]], _ = strconv.Atoi(words[1])
+	}
+	runtime.GOMAXPROCS(params["workers"])
+	runs := map[string]func() float64{
+		"yield": yield, "spawn-join": spawnJoin,
+		"chan-pingpong": chanPingpong, "mutex": mutex,
+		"mutex-contended": mutexContended, "skynet": skynet,
+		"parked-memory": parkedMemory,
+	}
+	if os.Args[1] == "dump-total" {
+		total, gap := dump()
+		fmt.Printf("%g\n%g\n", total, gap)
+		return
+	}
+	run, found := runs[os.Args[1]]
+	if !found {
+		fail("no benchmark %s", os.Args[1])
+	}
+	fmt.Printf("%g\n", run())
+}
