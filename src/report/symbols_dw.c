@@ -408,9 +408,12 @@ static void set_call_place(struct dw *dw, Dwarf_Die *unit, Dwarf_Die *inlined,
     uint64_t file = number_of(dw, inlined, DW_AT_call_file);
 
     frame->line = (int)number_of(dw, inlined, DW_AT_call_line);
-    if (file && dw->dwarf_getsrcfiles(unit, &files, &count) == 0 &&
-        file < count)
-        frame->file = dw->dwarf_filesrc(files, file, NULL, NULL);
+    if (dw->dwarf_getsrcfiles(unit, &files, &count) != 0 || file >= count)
+        return;
+    // Number 0 is a file since DWARF 5; before, libdw gives it no name.
+    const char *source = dw->dwarf_filesrc(files, file, NULL, NULL);
+    if (source && strcmp(source, "???") != 0)
+        frame->file = source;
 }
 
 static void set_line(struct dw *dw, Dwarf_Die *unit, Dwarf_Addr address,
