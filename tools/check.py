@@ -24,7 +24,7 @@ MAX_COLUMNS = 80
 MAX_LINES = 1000
 
 C_FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-DHAVE_LIBDW=1", "-Iinclude",
-           "-Isrc", "-Itests"]
+           "-Isrc", "-Itests", '-DWEFT_BENCH_SOURCE="bench"']
 
 
 class Tree:
@@ -458,6 +458,8 @@ def main(arguments):
         print(f"1..{len(names)}", flush=True)
     good = 0
     for number, name in enumerate(names, 1):
+        if as_tap:
+            print(f"# rule {name}", flush=True)
         well, seconds = check(name, tree)
         good += well
         if as_tap:

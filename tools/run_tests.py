@@ -47,7 +47,7 @@ RUNNERS = {
 }
 
 HEARTBEAT_S = 15
-LOG_TAIL_LINES = 60
+LOG_LINES = 40
 
 
 class Tally:
@@ -86,12 +86,16 @@ def write_log(name, result):
 
 
 def relevant(output):
-    """The part of a log to show: from a bit before the first complaint."""
+    """The part of a log to show: what surrounds each failed case, then the
+    beginning of standard error; without either, the end."""
     lines = output.splitlines()
-    for index, line in enumerate(lines):
-        if line.startswith("not ok") and "# SKIP" not in line:
-            return lines[max(0, index - 5):][:LOG_TAIL_LINES]
-    return lines[-LOG_TAIL_LINES:]
+    split = lines.index(tap.STDERR) if tap.STDERR in lines else len(lines)
+    shown = {near for index, line in enumerate(lines[:split])
+             if line.startswith("not ok") and "# SKIP" not in line
+             for near in range(max(0, index - 3), min(split, index + 6))}
+    shown = sorted(shown)[:LOG_LINES]
+    shown += range(split, min(len(lines), split + LOG_LINES))
+    return [lines[index] for index in shown] or lines[-LOG_LINES:]
 
 
 def show_failure(name, result, log):

@@ -16,6 +16,7 @@ CASE = re.compile(r"^(not )?ok\b *(\d+)? *(?:- )?(.*)$")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.IGNORECASE)
 REASON = re.compile(r"^(?:# *)?skip: (.*)$")
 
+STDERR = "--- standard error ---"
 DONE_SKIPPED = 77  # the exit status by which a whole program says "skipped"
 NO_REASON = "no reason given"
 
@@ -183,6 +184,6 @@ def run(name, argv, env, cwd, timeout, tap=True, on_line=lambda line: None):
     result = (judge(output, status, timed_out, timeout) if tap else
               judge_status(name, output, status, timed_out, timeout))
     if err:
-        result.output += "--- standard error ---\n" + "".join(err)
+        result.output += f"\n{STDERR}\n" + "".join(err)
     result.seconds = time.monotonic() - began
     return result

@@ -45,10 +45,10 @@ enum weft_object_kind {
 };
 
 enum weft_worker_state {
-    WEFT_WORKER_IDLE,     // parked
-    WEFT_WORKER_MET,      // was at the meeting
-    WEFT_WORKER_MISSING,  // did not come: inside a task
-    WEFT_WORKER_STOPPED,  // not yet started, or ended
+    WEFT_WORKER_IDLE,    // parked
+    WEFT_WORKER_MET,     // was at the meeting
+    WEFT_WORKER_MISSING, // did not come: inside a task
+    WEFT_WORKER_STOPPED, // not yet started, or ended
 };
 
 enum weft_rule {
@@ -92,36 +92,36 @@ typedef struct weft_dump_info {
 
 // A task in a dump. Times are those of the meeting.
 typedef struct weft_dump_task {
-    uint64_t id;            // unique in the runtime, counted from 1
-    weft_task handle;       // for weft_task_cancel and the like
-    const char *name;       // or NULL
+    uint64_t id;      // unique in the runtime, counted from 1
+    weft_task handle; // for weft_task_cancel and the like
+    const char *name; // or NULL
     enum weft_task_state state;
-    int64_t state_ns;       // since when, before the meeting
-    int64_t age_ns;         // since its spawn
-    int64_t cpu_ns;         // time on a worker
-    uint64_t schedules;     // times it was given a worker
+    int64_t state_ns;   // since when, before the meeting
+    int64_t age_ns;     // since its spawn
+    int64_t cpu_ns;     // time on a worker
+    uint64_t schedules; // times it was given a worker
     enum weft_wait_kind wait;
-    uint32_t object;        // index of the object it waits for, or WEFT_NONE
-    uint64_t wait_task;     // id of the task it joins, or 0
-    int wait_fd;            // descriptor it waits for, or -1
-    bool wait_write;        // to write (else to read)
-    int64_t timeout_in_ns;  // until its wait gives up, or WEFT_NEVER
-    uint32_t worker;        // index: runs it or has it queued, or WEFT_NONE
-    uint32_t queue_place;   // place in that queue or in the shared one,
-                            // counted from 0, or WEFT_NONE
-    uint32_t stack;         // index
-    uint32_t site;          // index of its spawn site, or WEFT_NONE
-    uint64_t parent;        // id of the task that started it, or 0
-    size_t stack_used;      // bytes
-    size_t stack_size;      // bytes
-    size_t labels;          // number of labels
-    size_t holds;           // number of objects it holds
+    uint32_t object;       // index of the object it waits for, or WEFT_NONE
+    uint64_t wait_task;    // id of the task it joins, or 0
+    int wait_fd;           // descriptor it waits for, or -1
+    bool wait_write;       // to write (else to read)
+    int64_t timeout_in_ns; // until its wait gives up, or WEFT_NEVER
+    uint32_t worker;       // index: runs it or has it queued, or WEFT_NONE
+    uint32_t queue_place;  // place in that queue or in the shared one,
+                           // counted from 0, or WEFT_NONE
+    uint32_t stack;        // index
+    uint32_t site;         // index of its spawn site, or WEFT_NONE
+    uint64_t parent;       // id of the task that started it, or 0
+    size_t stack_used;     // bytes
+    size_t stack_size;     // bytes
+    size_t labels;         // number of labels
+    size_t holds;          // number of objects it holds
 } weft_dump_task;
 
 // An object that tasks wait for or hold.
 typedef struct weft_dump_object {
     enum weft_object_kind kind;
-    const char *name;     // or NULL
+    const char *name; // or NULL
     uintptr_t address;
     uint64_t owner;       // id of the task that holds it, or 0
     uintptr_t taken_pc;   // where the owner took it, or 0
@@ -134,9 +134,9 @@ typedef struct weft_dump_worker {
     uint32_t index;
     int tid;
     enum weft_worker_state state;
-    uint64_t task;        // id of the task it runs, or 0
-    int64_t busy_ns;      // for how long it has run that task
-    uint32_t queued;      // tasks in its queue
+    uint64_t task;   // id of the task it runs, or 0
+    int64_t busy_ns; // for how long it has run that task
+    uint32_t queued; // tasks in its queue
 } weft_dump_worker;
 
 // One frame: a function inlined into another has a frame of its own with the
@@ -148,7 +148,7 @@ typedef struct weft_frame {
     int line;             // or 0
     const char *module;   // path of the executable or library, or NULL
     bool inlined;
-    bool runtime;         // weft's own
+    bool runtime; // weft's own
 } weft_frame;
 
 typedef struct weft_dump_finding {
@@ -245,12 +245,12 @@ WEFT_API int weft_dump_get_frames(const weft_dump *dump, uintptr_t pc,
                                   weft_frame *ret_frames, size_t max);
 
 typedef struct weft_print_options {
-    size_t size;   // sizeof(weft_print_options)
-    bool color;    // text: with terminal colours
-    bool ascii;    // text: without characters beyond ASCII
-    bool verbose;  // text: weft's own frames too
+    size_t size;    // sizeof(weft_print_options)
+    bool color;     // text: with terminal colours
+    bool ascii;     // text: without characters beyond ASCII
+    bool verbose;   // text: weft's own frames too
     bool all_tasks; // JSON: every task, however many (default: if <= 10,000)
-    bool compact;  // JSON: on one line
+    bool compact;   // JSON: on one line
 } weft_print_options;
 
 // Writes a dump as text for a person. `options` may be NULL. May be called by

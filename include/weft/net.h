@@ -8,7 +8,7 @@
 WEFT_BEGIN
 
 // The bytes that hold any address as weft_tcp_address prints it.
-#define WEFT_ADDRESS_MAX 64
+#define WEFT_ADDRESS_MAX 80
 
 // Opens a listening TCP socket on a numeric IPv4 or IPv6 address ("127.0.0.1",
 // "::1") and a port (0: any free one, see weft_tcp_address). `backlog` 0 means

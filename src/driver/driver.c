@@ -39,6 +39,11 @@ bool driver_try_take(struct driver *driver)
     return lock_try(&driver->token);
 }
 
+bool driver_is_taken(const struct driver *driver)
+{
+    return load_relaxed(&driver->token.word) != 0; // only a hint
+}
+
 void driver_give(struct driver *driver)
 {
     lock_release(&driver->token);

@@ -35,6 +35,9 @@ void driver_deinit(struct driver *driver);
 bool driver_try_take(struct driver *driver);
 void driver_give(struct driver *driver);
 
+// Whether somebody polls; a moment old.
+bool driver_is_taken(const struct driver *driver);
+
 // Waits until a descriptor is ready, a timer is due, driver_wake is called or
 // the deadline passes (in the past: only looks). Appends what became ready.
 // The caller holds the token.

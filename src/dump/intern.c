@@ -43,8 +43,7 @@ static bool same_stack(const struct weft_dump *dump, uint32_t index,
 }
 
 static uint32_t add_stack(struct intern *intern, uint64_t key,
-                          const struct model_stack *stack,
-                          const uintptr_t *pcs)
+                          const struct model_stack *stack, const uintptr_t *pcs)
 {
     struct weft_dump *dump = intern->dump;
     uint32_t index = (uint32_t)dump->stack_count;

@@ -120,8 +120,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 
     if (before->sa_flags & SA_SIGINFO) {
         before->sa_sigaction(number, info, context);
-    } else if (before->sa_handler == SIG_DFL ||
-               before->sa_handler == SIG_IGN) {
+    } else if (before->sa_handler == SIG_DFL || before->sa_handler == SIG_IGN) {
         (void)signal(number, SIG_DFL); // and fault again, at the same place
     } else {
         before->sa_handler(number);

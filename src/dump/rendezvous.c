@@ -97,7 +97,6 @@ static void end_meeting(struct weft_runtime *runtime, struct weft_dump *dump,
 
     lock_acquire(&rv->barrier.lock);
     barrier_end(&rv->barrier);
-    store_seq_cst(&runtime->trace_asked, 0); // I3
     while ((link = list_pop_front(&rv->answered)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         struct request *request = waiter->data;
@@ -107,7 +106,11 @@ static void end_meeting(struct weft_runtime *runtime, struct weft_dump *dump,
         request->error = error;
         (void)wait_wake(waiter, 0);
     }
-    if (!list_empty(&rv->waiting)) {
+    // The flag stays up for the next meeting: a worker that saw it down in
+    // between could sleep, be counted away, and nobody would lead.
+    if (list_empty(&rv->waiting)) {
+        store_seq_cst(&runtime->trace_asked, 0); // I3
+    } else {
         open_meeting(runtime);
         rouse_threads(rv);
     }
@@ -117,8 +120,7 @@ static void end_meeting(struct weft_runtime *runtime, struct weft_dump *dump,
 
 static int64_t oldest_request(struct rendezvous *rv)
 {
-    struct waiter *first =
-        container_of(rv->answered.next, struct waiter, link);
+    struct waiter *first = container_of(rv->answered.next, struct waiter, link);
 
     return ((struct request *)first->data)->asked_ns;
 }
@@ -149,6 +151,7 @@ static void lead(struct weft_runtime *runtime)
     count_dump(runtime, capture.dump);
     end_meeting(runtime, capture.dump, error);
     weft_dump_free(capture.dump);
+    sched_look_around(runtime); // a worker may have found the queues empty
 }
 
 // ---- The worker's side ----

@@ -6,9 +6,9 @@
 
 // Where a stretch of the tasks came from.
 struct origin {
-    uint32_t count;     // tasks from here, one after another
-    bool hand;          // the first was in the worker's hand, about to be run
-    bool next;          // then one from its next slot; the rest its queue's
+    uint32_t count; // tasks from here, one after another
+    bool hand;      // the first was in the worker's hand, about to be run
+    bool next;      // then one from its next slot; the rest its queue's
 };
 
 // All queued tasks of a runtime, in the order of the workers, the shared queue

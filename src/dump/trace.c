@@ -37,8 +37,7 @@ static bool stands(uint64_t word)
 {
     enum phase phase = STATE_PHASE(word);
 
-    return phase == PHASE_NEW || phase == PHASE_READY ||
-           phase == PHASE_WAITING;
+    return phase == PHASE_NEW || phase == PHASE_READY || phase == PHASE_WAITING;
 }
 
 // One reading of a task that stands. -EBUSY: it runs, or ran meanwhile.
@@ -110,9 +109,9 @@ int weft_trace_self(weft_trace **ret_trace)
         unwind_self(cache, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
     capture_cache_give(cache);
     // The first is the place in this very function.
-    enum weft_stack_end end =
-        result.frames > (uint64_t)kept            ? WEFT_STACK_CUT
-        : result.end == UNWIND_OUTERMOST ? WEFT_STACK_WHOLE
-                                                  : WEFT_STACK_BROKEN;
+    enum weft_stack_end end = result.frames > (uint64_t)kept ? WEFT_STACK_CUT
+                              : result.end == UNWIND_OUTERMOST
+                                  ? WEFT_STACK_WHOLE
+                                  : WEFT_STACK_BROKEN;
     return keep(pcs + 1, (size_t)kept - 1, end, ret_trace);
 }

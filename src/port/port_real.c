@@ -34,16 +34,19 @@
 
 // ---- Atomics ----
 
+enum { MEMBARRIER_EXPEDITED = 1 << 3, MEMBARRIER_REGISTER = 1 << 4 };
+
+// Once, before there are threads: later it takes the kernel milliseconds.
+__attribute__((constructor)) static void register_membarrier(void)
+{
+    (void)syscall(SYS_membarrier, MEMBARRIER_REGISTER, 0, 0);
+}
+
 void port_barrier_heavy(void)
 {
-    enum { EXPEDITED = 1 << 3, REGISTER = 1 << 4 }; // linux/membarrier.h
-
-    // Fails until the process has registered, and for good where seccomp
-    // forbids it: the caller then relies on stores being seen in good time.
-    if (syscall(SYS_membarrier, EXPEDITED, 0, 0) == 0)
-        return;
-    (void)syscall(SYS_membarrier, REGISTER, 0, 0);
-    (void)syscall(SYS_membarrier, EXPEDITED, 0, 0);
+    // Fails on kernels before 4.14 and where seccomp forbids it: the caller
+    // then relies on stores being seen in good time.
+    (void)syscall(SYS_membarrier, MEMBARRIER_EXPEDITED, 0, 0);
 }
 
 // The error of the system call that has just failed, as -errno. Never inlined:

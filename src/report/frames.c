@@ -17,15 +17,10 @@ static const char *base_name(const char *path)
 void frames_add_function(struct str *line, const weft_frame *frame,
                          unsigned columns)
 {
-    static const char inlined[] = " (inlined)";
-    unsigned room = columns - (frame->inlined ? sizeof(inlined) - 1 : 0);
-
     if (frame->function)
-        str_add_name(line, frame->function, false, room);
+        str_add_name(line, frame->function, false, columns);
     else
         str_addf(line, "0x%llx", (unsigned long long)frame->pc);
-    if (frame->inlined)
-        str_add(line, inlined);
 }
 
 void frames_add_location(struct str *line, const weft_frame *frame,
@@ -53,7 +48,9 @@ void frames_add_location(struct str *line, const weft_frame *frame,
 void frames_add_line(struct str *line, const weft_frame *frame, unsigned indent)
 {
     str_pad(line, indent, 0);
-    frames_add_function(line, frame, 54);
+    frames_add_function(line, frame, 44);
+    if (frame->inlined)
+        str_add(line, " (inlined)");
     str_pad(line, indent + LOCATION_COLUMN, 1);
     frames_add_location(line, frame, LINE_COLUMNS - line->columns);
     str_add(line, "\n");

@@ -94,14 +94,11 @@ int weft_trace_print(const weft_trace *trace, FILE *file)
 
 void trace_print_pcs(const uintptr_t *pcs, size_t count)
 {
-    // Not freed: its process ends after this.
-    struct weft_trace *trace = calloc(1, sizeof(*trace));
+    struct weft_trace trace = {.pcs = (uintptr_t *)pcs, .count = count};
 
-    if (!trace)
-        return;
-    trace->pcs = (uintptr_t *)pcs;
-    trace->count = count;
-    (void)weft_trace_print(trace, stderr);
+    (void)weft_trace_print(&trace, stderr); // there is nobody to tell
+    symbols_free(trace.names);
+    model_free_modules(trace.modules, trace.module_count);
 }
 
 void weft_trace_free(weft_trace *trace)

@@ -15,14 +15,14 @@ struct job {
 // Everything is guarded by `lock`, save `bell`, which is also slept on.
 struct blocking {
     struct lock lock;
-    struct list jobs;    // in the order they came
-    uint32_t threads;    // alive
-    uint32_t idle;       // of these, asleep on the bell and not yet called
-    uint32_t calls;      // wake-ups rung for that no thread has taken yet
-    bool stopping;       //
-    atomic_u32 bell;     // moves when a job comes or the pool stops
-    atomic_u32 gone;     // moves when a thread has left
-    atomic_u64 started;  // threads ever started; a figure
+    struct list jobs;   // in the order they came
+    uint32_t threads;   // alive
+    uint32_t idle;      // of these, asleep on the bell and not yet called
+    uint32_t calls;     // wake-ups rung for that no thread has taken yet
+    bool stopping;      //
+    atomic_u32 bell;    // moves when a job comes or the pool stops
+    atomic_u32 gone;    // moves when a thread has left
+    atomic_u64 started; // threads ever started; a figure
 };
 
 void blocking_init(struct blocking *blocking);

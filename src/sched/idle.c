@@ -4,15 +4,16 @@
 //
 //   one who adds work                 a worker that finds none
 //   1. puts the task into a queue     1. idle_enter: counts itself out
-//   2. idle_pick: loads the counts    2. as the last searcher: looks at every
-//                                        queue once more
+//   2. idle_pick: loads the counts    2. looks at every queue once more
 //
 //   H1  All four are seq_cst, the publication in the queue included (queue.c
 //       P4, inject.c N1, a core's next slot): at least one of the two sees the
 //       other. Either the adder sees that nobody searches and wakes a sleeper,
-//       or the last searcher sees the task and picks one itself. Without step
-//       2 on the right, a task pushed just before the count went down would
-//       wait until something else happened.
+//       or the one who goes to sleep sees the task and picks one itself.
+//       Without step 2 on the right, a task pushed just before the count went
+//       down would wait until something else happened. That only the last
+//       searcher looks (Tokio) does not suffice: it may find other work, that
+//       keeps it.
 //   H2  searching <= awake <= workers, and the sleepers are exactly the
 //       workers that idle_enter put in and neither idle_pick nor idle_leave
 //       has taken out: sleepers + awake == workers whenever the lock is free.
@@ -95,16 +96,15 @@ bool idle_end_search(struct idle *idle)
     return searching(sub_seq_cst(&idle->state, ONE_SEARCHING)) == 1; // H1, H3
 }
 
-bool idle_enter(struct idle *idle, uint32_t worker, bool is_searching)
+void idle_enter(struct idle *idle, uint32_t worker, bool is_searching)
 {
     uint32_t less = ONE_AWAKE + (is_searching ? ONE_SEARCHING : 0);
 
     lock_acquire(idle->lock);
     ensure(idle->count < idle->workers); // H2
     idle->sleepers[idle->count++] = worker;
-    uint32_t before = sub_seq_cst(&idle->state, less); // H1
+    (void)sub_seq_cst(&idle->state, less); // H1
     lock_release(idle->lock);
-    return is_searching && searching(before) == 1;
 }
 
 // Takes a worker out of the set, if it is in; the lock is held.

@@ -5,8 +5,8 @@
 #include "base/lock.h"
 
 struct idle {
-    struct lock *lock;  // the inject queue's
-    atomic_u32 state;   // awake << 16 | searching; H2 in idle.c
+    struct lock *lock; // the inject queue's
+    atomic_u32 state;  // awake << 16 | searching; H2 in idle.c
     uint32_t workers;
     uint32_t *sleepers; // indexes of workers, newest last; under lock
     uint32_t count;     // of sleepers; under lock
@@ -27,9 +27,9 @@ bool idle_try_search(struct idle *idle);
 // and must pick another if there may be more work.
 bool idle_end_search(struct idle *idle);
 
-// A worker goes to sleep. True: it was the last searcher, and must look once
-// more at every queue, and pick a worker if it finds something.
-bool idle_enter(struct idle *idle, uint32_t worker, bool searching);
+// A worker goes to sleep. It must then look once more at every queue, and pick
+// a worker if it finds something.
+void idle_enter(struct idle *idle, uint32_t worker, bool searching);
 
 // A worker is awake, for whatever reason. True: it was picked, and searches.
 // False: nobody picked it; it is still in the set, unless `has_work`, which

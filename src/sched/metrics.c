@@ -38,7 +38,8 @@ int weft_runtime_metrics_get(const weft_runtime *runtime,
 int weft_worker_metrics_get(const weft_runtime *runtime, unsigned index,
                             weft_worker_metrics *ret_metrics)
 {
-    if (runtime == NULL || ret_metrics == NULL || index >= runtime->worker_count)
+    if (runtime == NULL || ret_metrics == NULL ||
+        index >= runtime->worker_count)
         return -EINVAL;
     const struct core *core = &runtime->cores[index];
     *ret_metrics = (weft_worker_metrics){

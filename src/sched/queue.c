@@ -47,7 +47,7 @@ static uint64_t grab(struct queue *victim, struct queue *thief, uint64_t tail,
     for (;;) {
         uint64_t length = load_acquire(&victim->tail) - head; // P1
         uint64_t count = length - length / 2;
-        if (length > QUEUE_CAP) { // head was stale: look again
+        if (length > QUEUE_CAP) {               // head was stale: look again
             head = load_acquire(&victim->head); // P3
             continue;
         }
@@ -67,7 +67,7 @@ static uint64_t grab(struct queue *victim, struct queue *thief, uint64_t tail,
 struct task *queue_steal(struct queue *victim, struct queue *thief,
                          uint32_t *ret_count)
 {
-    uint64_t tail = load_relaxed(&thief->tail);  // I3: our own
+    uint64_t tail = load_relaxed(&thief->tail); // I3: our own
     uint64_t room = QUEUE_CAP - (tail - load_acquire(&thief->head)); // P2
     uint64_t count = grab(victim, thief, tail, room);
 
@@ -80,7 +80,7 @@ struct task *queue_steal(struct queue *victim, struct queue *thief,
 
 uint32_t queue_length(const struct queue *queue)
 {
-    uint64_t head = load_acquire(&queue->head); // P3
+    uint64_t head = load_acquire(&queue->head);          // P3
     uint64_t length = load_seq_cst(&queue->tail) - head; // P1, P4
 
     return length > QUEUE_CAP ? QUEUE_CAP : (uint32_t)length;
@@ -89,7 +89,7 @@ uint32_t queue_length(const struct queue *queue)
 uint32_t queue_peek(const struct queue *queue, struct task **ret_tasks,
                     uint32_t max)
 {
-    uint64_t head = load_acquire(&queue->head); // P3
+    uint64_t head = load_acquire(&queue->head);          // P3
     uint64_t length = load_acquire(&queue->tail) - head; // P1
     uint32_t count = length < max ? (uint32_t)length : max;
 

@@ -28,16 +28,16 @@ struct core {
     struct queue queue;
     _Atomic(struct task *) next; // C1 in worker.c
     uint32_t tick;
-    uint32_t next_runs;      // tasks in a row taken from `next`
-    uint32_t budget;         // operations left until the task must yield
+    uint32_t next_runs; // tasks in a row taken from `next`
+    uint32_t budget;    // operations left until the task must yield
     struct stats stats;
     uint64_t random;
-    uint64_t id_next;        // ids set aside for spawns here
-    uint64_t id_end;         //
-    struct task *free;       // free slots of the default class, newest first
-    uint32_t free_count;     //
-    atomic_u64 spawned;      // S1 in shutdown.c
-    atomic_u64 finished;     // S1 in shutdown.c
+    uint64_t id_next;    // ids set aside for spawns here
+    uint64_t id_end;     //
+    struct task *free;   // free slots of the default class, newest first
+    uint32_t free_count; //
+    atomic_u64 spawned;  // S1 in shutdown.c
+    atomic_u64 finished; // S1 in shutdown.c
     atomic_u64 runs;
     atomic_u64 busy; // ticks
     atomic_u64 mean_run_ns;
@@ -66,21 +66,21 @@ enum presence {
 struct worker {
     struct weft_runtime *runtime;
     uint32_t index;
-    struct core *core;                // NULL while lent to a dump
-    struct port_thread thread;        //
-    void *sp;                         // of the loop, while a task runs
-    struct fiber fiber;               // of the thread's stack
-    enum leaving leaving;             // set by the task as it leaves
-    uint64_t now;                     // ticks at the last switch
-    bool searching;                   //
-    struct task *hand;                // chosen to run, while a dump is met
-    void *alternate;                  // signal stack, dump's own
-    struct parker parker;             //
-    atomic_u32 tid;                   // of the thread, 0 before it starts
-    atomic_u32 presence;              // dump/rendezvous.c
-    _Atomic(struct task *) current;   // release by its worker, for dumps
-    atomic_u64 current_since;         // ticks; relaxed: a figure
-} __attribute__((aligned(64))); // no line shared with the next
+    struct core *core;              // NULL while lent to a dump
+    struct port_thread thread;      //
+    void *sp;                       // of the loop, while a task runs
+    struct fiber fiber;             // of the thread's stack
+    enum leaving leaving;           // set by the task as it leaves
+    uint64_t now;                   // ticks at the last switch
+    bool searching;                 //
+    struct task *hand;              // chosen to run, while a dump is met
+    void *alternate;                // signal stack, dump's own
+    struct parker parker;           //
+    atomic_u32 tid;                 // of the thread, 0 before it starts
+    atomic_u32 presence;            // dump/rendezvous.c
+    _Atomic(struct task *) current; // release by its worker, for dumps
+    atomic_u64 current_since;       // ticks; relaxed: a figure
+} __attribute__((aligned(64)));     // no line shared with the next
 
 // How the dump hangs off the scheduler, which knows no more of it than this.
 struct trace_ops {
@@ -107,24 +107,24 @@ struct weft_runtime {
     uint32_t worker_count;
     struct worker *workers;
     struct core *cores;
-    uint32_t stack_class; // default
-    uint32_t tag;         // in handles; index into the registry
-    atomic_u32 phase;     // enum runtime_phase; S2 in shutdown.c
-    atomic_u32 finishing; // S1 in shutdown.c: bumped by a finish while ENDING
-    atomic_u64 next_id;   // relaxed: ids need only differ
-    uint64_t outside;     // tasks spawned by threads; under inject.lock
-    atomic_u32 trace_asked;          // dump/rendezvous.c; seq_cst there
-    const struct trace_ops *trace;   // NULL: no dumps
-    void *dumps;                     // dump's own
-    struct fd_table *fds;            // io's own
-    struct port_thread watchdog;     //
-    atomic_u32 watchdog_stop;        //
-    atomic_u64 dumps_taken;          // relaxed: figures
-    atomic_u64 dumps_incomplete;     //
-    char name[WEFT_NAME_MAX];        // settings: written before it starts
-    uint32_t max_tasks;              //
-    int64_t no_yield_ns;             //
-    int64_t dump_patience_ns;        //
+    uint32_t stack_class;   // default
+    uint32_t tag;           // in handles; index into the registry
+    atomic_u32 phase;       // enum runtime_phase; S2 in shutdown.c
+    atomic_u32 finishing;   // S1 in shutdown.c: bumped by a finish while ENDING
+    atomic_u64 next_id;     // relaxed: ids need only differ
+    uint64_t outside;       // tasks spawned by threads; under inject.lock
+    atomic_u32 trace_asked; // dump/rendezvous.c; seq_cst there
+    const struct trace_ops *trace; // NULL: no dumps
+    void *dumps;                   // dump's own
+    struct fd_table *fds;          // io's own
+    struct port_thread watchdog;   //
+    atomic_u32 watchdog_stop;      //
+    atomic_u64 dumps_taken;        // relaxed: figures
+    atomic_u64 dumps_incomplete;   //
+    char name[WEFT_NAME_MAX];      // settings: written before it starts
+    uint32_t max_tasks;            //
+    int64_t no_yield_ns;           //
+    int64_t dump_patience_ns;      //
 };
 
 // The worker of the calling thread, NULL in others. The address must not be
@@ -177,11 +177,14 @@ void runtime_stop(struct weft_runtime *runtime);
 // The first half of that.
 void runtime_drain(struct weft_runtime *runtime);
 
-void *worker_main(void *worker);
-void *watchdog_main(void *runtime);
+void *worker_main(void *arg);
+void *watchdog_main(void *arg);
 
 // Wakes a sleeping worker if work was added and nobody searches.
 void sched_notify(struct weft_runtime *runtime);
+
+// The same if there is work in any queue now.
+void sched_look_around(struct weft_runtime *runtime);
 
 // Frees a slot whose task has ended and whose result nobody wants. The
 // caller holds the slot's lock, which it gives back.

@@ -15,7 +15,7 @@
 #include "task/waiter.h"
 
 enum {
-    FREE_MAX = 64,  // slots a core keeps
+    FREE_MAX = 64,   // slots a core keeps
     FREE_BATCH = 32, // that it takes and gives at once
     ID_BATCH = 64,
 };
@@ -88,7 +88,7 @@ void task_release(struct task *task)
     uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
 
     store_relaxed(&task->generation,
-                  load_relaxed(&task->generation) + 1); // table.c T2
+                  load_relaxed(&task->generation) + 1);       // table.c T2
     store_release(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P1
     lock_release(&task->lock);
     give_slot(task);
@@ -154,8 +154,7 @@ static void body(void *arg)
 
 static bool check(const weft_task_options *options, weft_task_fn *fn)
 {
-    return fn != NULL &&
-           (options == NULL || options->size == sizeof *options);
+    return fn != NULL && (options == NULL || options->size == sizeof *options);
 }
 
 // Everything of a slot that is the task's, save its state and its id.
@@ -176,7 +175,7 @@ static bool fill(struct task *task, const weft_task_options *options,
     task->fn = fn;
     task->arg = arg;
     task->spawned = port_ticks();
-    task->since = task->spawned;
+    store_relaxed(&task->since, task->spawned); // a figure
     task->cpu = 0;
     task->wait_kind = WEFT_WAIT_NONE;
     task->site = spawn->site;
@@ -349,7 +348,7 @@ void task_finish(struct worker *worker, struct task *task)
     lock_acquire(&task->lock);
     hand_over(task);
     store_release(&core->finished,
-                  load_relaxed(&core->finished) + 1); // shutdown.c S1
+                  load_relaxed(&core->finished) + 1);    // shutdown.c S1
     if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
         (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1
         port_futex_wake(&runtime->finishing, 1);

@@ -6,10 +6,10 @@
 
 // One worker's; written by its owner.
 struct stats {
-    double mean_run_ns;     // exponentially weighted
-    uint64_t last_runs;     // tasks run at the last update
-    uint64_t last_busy;     // ticks busy at the last update
-    uint32_t interval;      // ticks between looks at inject and driver
+    double mean_run_ns; // exponentially weighted
+    uint64_t last_runs; // tasks run at the last update
+    uint64_t last_busy; // ticks busy at the last update
+    uint32_t interval;  // ticks between looks at inject and driver
 };
 
 void stats_init(struct stats *stats);

@@ -4,8 +4,8 @@
 // its worker for long, what waits behind it (in `next`, in the driver) would
 // wait too, though others sleep. Every tick the watchdog looks whether a
 // worker has run the same task since the last tick while somebody sleeps, and
-// if so wakes a sleeper, which searches, steals, and then sleeps in the
-// driver. It ticks seldom while everyone sleeps.
+// something waits for it; if so it wakes a sleeper, which searches, steals,
+// and then sleeps in the driver. It ticks seldom while everyone sleeps.
 #include "sched/runtime.h"
 
 enum {
@@ -13,15 +13,18 @@ enum {
     TICK_IDLE_NS = 100000000,
 };
 
-// Whether a worker is where it was at the last tick, inside a task.
-static bool stands_still(struct worker *worker, struct core *core,
-                         uint64_t *runs)
+// Whether a worker is where it was at the last tick, inside a task, and keeps
+// something from others. Figures a moment old will do: it looks again.
+static bool keeps_back(struct worker *worker, struct core *core, uint64_t *runs)
 {
-    uint64_t now = load_relaxed(&core->runs); // a figure
+    struct weft_runtime *runtime = worker->runtime;
+    uint64_t now = load_relaxed(&core->runs);
     bool still = *runs == now && load_relaxed(&worker->current) != NULL;
 
     *runs = now;
-    return still;
+    return still && (load_relaxed(&core->next) != NULL ||
+                     queue_length(&core->queue) > 0 ||
+                     !driver_is_taken(&runtime->driver));
 }
 
 void *watchdog_main(void *arg)
@@ -34,13 +37,13 @@ void *watchdog_main(void *arg)
         bool all_sleep = sleepers == runtime->worker_count;
         bool stuck = false;
         for (uint32_t i = 0; i < runtime->worker_count; i++)
-            stuck |= stands_still(&runtime->workers[i], &runtime->cores[i],
-                                  &runs[i]);
+            stuck |=
+                keeps_back(&runtime->workers[i], &runtime->cores[i], &runs[i]);
         if (stuck && sleepers > 0)
             sched_notify(runtime);
         (void)port_futex_wait(&runtime->watchdog_stop, 0,
-                              port_now() + (all_sleep ? TICK_IDLE_NS
-                                                      : TICK_NS));
+                              port_now() +
+                                  (all_sleep ? TICK_IDLE_NS : TICK_NS));
     }
     return NULL;
 }

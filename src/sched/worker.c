@@ -112,12 +112,12 @@ void sched_schedule(struct task *task)
 
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL) {
-        task->since = worker->now;
+        store_relaxed(&task->since, worker->now); // a figure
         schedule_next(worker, task);
         return;
     }
     struct task_list one = {0};
-    task->since = port_ticks();
+    store_relaxed(&task->since, port_ticks()); // a figure
     task_list_push(&one, task);
     schedule_outside(runtime_of(task), &one);
 }
@@ -126,12 +126,11 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
 {
     struct worker *worker = worker_self();
     uint64_t now = port_ticks();
-    uint32_t many = tasks->count;
 
-    if (many == 0)
+    if (tasks->count == 0)
         return;
     for (struct task *task = tasks->head; task != NULL; task = task->next)
-        task->since = now;
+        store_relaxed(&task->since, now); // a figure
     if (worker == NULL || worker->runtime != runtime || worker->core == NULL) {
         schedule_outside(runtime, tasks);
         return;
@@ -139,7 +138,9 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
     struct task *task;
     while ((task = task_list_pop(tasks)) != NULL)
         push_local(runtime, worker->core, task, true);
-    if (many > 1)
+    // This worker runs one of them next, or one that was there before; if
+    // that keeps it, somebody must know of the others.
+    if (queue_length(&worker->core->queue) > 1)
         sched_notify(runtime);
 }
 
@@ -162,8 +163,7 @@ static bool trace_asked(struct weft_runtime *runtime)
 
 // ---- Running a task ----
 
-void sched_leave(struct worker *worker, struct task *task,
-                 enum leaving leaving)
+void sched_leave(struct worker *worker, struct task *task, enum leaving leaving)
 {
     worker->leaving = leaving;
     fiber_leave(&task->top->fiber, &worker->fiber, leaving == LEAVE_DONE);
@@ -218,7 +218,7 @@ static void commit(struct worker *worker, struct task *task)
 {
     for (;;) {
         store_relaxed(&worker->current_since, worker->now);
-        store_release(&worker->current, task); // with current_since, for dumps
+        store_release(&worker->current, task); // C3: with current_since
         port_barrier_light();                  // C3
         if (!trace_asked(worker->runtime))
             return;
@@ -237,18 +237,18 @@ static void run(struct worker *worker, struct task *task)
     uint64_t word = load_relaxed(&task->state); // ours: it came from a queue
     uint64_t began = worker->now;
 
-    store_release(&task->state, STATE(STATE_COUNT(word) + 1,
-                                      STATE_OUTCOME(word),
-                                      PHASE_RUNNING)); // C2
+    store_release(&task->state,
+                  STATE(STATE_COUNT(word) + 1, STATE_OUTCOME(word),
+                        PHASE_RUNNING)); // C2
     core->budget = BUDGET;
     fiber_leave(&worker->fiber, &task->top->fiber, false);
-    task_switch(&worker->sp, task->sp);
+    switch_enter(&worker->sp, task->sp);
     fiber_enter(&task->top->fiber, &worker->fiber);
     store_relaxed(&worker->current, NULL);
 
     worker->now = port_ticks();
     task->cpu += worker->now - began;
-    task->since = worker->now;
+    store_relaxed(&task->since, worker->now); // a figure
     count(&core->busy, worker->now - began);
     count(&core->runs, 1);
     switch (worker->leaving) {
@@ -300,6 +300,10 @@ static struct task *take_injected(struct worker *worker, uint32_t max)
     struct task *task;
     while ((task = task_list_pop(&taken)) != NULL)
         push_local(runtime, worker->core, task, true);
+    // Whoever went to sleep while the others were in hand saw neither queue
+    // hold them; and the first may keep this worker from those behind it.
+    if (first != NULL && queue_length(&worker->core->queue) > 0)
+        sched_notify(runtime);
     return first;
 }
 
@@ -362,9 +366,8 @@ static struct task *steal(struct worker *worker)
         struct core *victim = &runtime->cores[at];
         if (at == worker->index)
             continue;
-        task = i < workers
-                   ? steal_from(worker, victim)
-                   : steal_next(worker, &runtime->workers[at], victim);
+        task = i < workers ? steal_from(worker, victim)
+                           : steal_next(worker, &runtime->workers[at], victim);
         if (task != NULL)
             return task;
     }
@@ -382,8 +385,7 @@ static struct task *search(struct worker *worker)
         return NULL;
     worker->searching = true;
     task = steal(worker);
-    return task != NULL ? task
-                        : take_injected(worker, injected_share(runtime));
+    return task != NULL ? task : take_injected(worker, injected_share(runtime));
 }
 
 static void end_search(struct worker *worker)
@@ -427,7 +429,7 @@ static struct task *look_elsewhere(struct worker *worker)
 
 // ---- Sleeping ----
 
-// idle.c H1: what the last searcher must look at before it sleeps.
+// idle.c H1: what a worker must look at before it sleeps.
 static bool work_anywhere(struct weft_runtime *runtime)
 {
     if (!inject_empty(&runtime->inject))
@@ -436,6 +438,12 @@ static bool work_anywhere(struct weft_runtime *runtime)
         if (queue_length(&runtime->cores[i].queue) > 0)
             return true;
     return false;
+}
+
+void sched_look_around(struct weft_runtime *runtime)
+{
+    if (work_anywhere(runtime))
+        sched_notify(runtime);
 }
 
 static void come_in(struct worker *worker)
@@ -476,16 +484,14 @@ static void rest(struct worker *worker)
     bool searching = worker->searching;
 
     worker->searching = false;
-    if (idle_enter(&runtime->idle, worker->index, searching) &&
-        work_anywhere(runtime))
-        sched_notify(runtime); // idle.c H1
+    idle_enter(&runtime->idle, worker->index, searching);
+    sched_look_around(runtime); // idle.c H1
     for (;;) {
         struct task_list ready = {0};
         sleep_once(worker, &ready);
         bool has_work = ready.count > 0 || ended(runtime);
         sched_schedule_list(runtime, &ready);
-        worker->searching =
-            idle_leave(&runtime->idle, worker->index, has_work);
+        worker->searching = idle_leave(&runtime->idle, worker->index, has_work);
         if (has_work || worker->searching)
             break;
         count(&worker->core->noop_parks, 1);

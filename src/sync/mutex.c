@@ -47,7 +47,7 @@ static struct mutex *inside(weft_mutex *mutex)
 
 static void took(struct mutex *m, struct task *task, uintptr_t pc)
 {
-    m->taken_pc = pc; // P2
+    m->taken_pc = pc;                    // P2
     m->taken_since = worker_self()->now; // of the last switch: near enough
     m->held.next = task->held;
     task->held = &m->held;
@@ -103,7 +103,8 @@ static int take(struct mutex *m, struct task *task)
     return unmark(owner) == task ? -EDEADLK : -EBUSY;
 }
 
-static int enter(weft_mutex *mutex, struct mutex **ret_m, struct task **ret_task)
+static int enter(weft_mutex *mutex, struct mutex **ret_m,
+                 struct task **ret_task)
 {
     *ret_m = inside(mutex);
     *ret_task = task_self();

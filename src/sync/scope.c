@@ -17,15 +17,15 @@
 enum { MAGIC = 0x73636f70 };
 
 struct scope {
-    struct task_owner owner;    // how children report their end
-    struct lock lock;           // guards canceled, children, waiters
-    uint32_t magic;             // set while open
-    struct list children;       // I1
-    struct list waiters;        // the owner, while it leaves
-    struct task *task;          // that has entered it
-    struct scope *outer;        // I3
-    int64_t deadline_ns;        // the earliest of this scope's and its outers'
-    int64_t outer_deadline_ns;  // what it was outside
+    struct task_owner owner;   // how children report their end
+    struct lock lock;          // guards canceled, children, waiters
+    uint32_t magic;            // set while open
+    struct list children;      // I1
+    struct list waiters;       // the owner, while it leaves
+    struct task *task;         // that has entered it
+    struct scope *outer;       // I3
+    int64_t deadline_ns;       // the earliest of this scope's and its outers'
+    int64_t outer_deadline_ns; // what it was outside
     bool canceled;
 };
 

@@ -22,7 +22,7 @@ uint32_t stack_class(size_t bytes)
 {
     if (bytes < (size_t)1 << STACK_CLASS_MIN)
         return 0;
-    for (uint32_t class = STACK_CLASS_MIN; class <= STACK_CLASS_MAX; class++)
+    for (uint32_t class = STACK_CLASS_MIN; class <= STACK_CLASS_MAX; class ++)
         if (bytes <= (size_t)1 << class)
             return class;
     return 0;

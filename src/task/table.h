@@ -21,11 +21,11 @@ struct table {
     _Atomic(struct segment *) *segments; // T1 in table.c
     atomic_u32 used;                     // slots ever handed out; T1
     uint32_t limit;
-    uint32_t tag;                       // of the runtime, for handles
-    uint32_t first_generation;          // random: handles of an earlier
-                                        // runtime with this tag do not match
-    struct lock lock;                   // guards all below
-    struct task *free[STACK_CLASSES];   // through `next`, newest first
+    uint32_t tag;                     // of the runtime, for handles
+    uint32_t first_generation;        // random: handles of an earlier
+                                      // runtime with this tag do not match
+    struct lock lock;                 // guards all below
+    struct task *free[STACK_CLASSES]; // through `next`, newest first
     struct stacks stacks;
 };
 

@@ -105,39 +105,40 @@ struct task_top {
 // Fields without another word are written by the task itself or by the worker
 // that holds it, and read by dumps while it is not running.
 struct task {
-    atomic_u64 state;           // I1
-    void *sp;                   // P1: saved stack pointer
-    struct task *next;          // link of the one queue or list it is in
-    atomic_u32 generation;      // bumped on FREE; relaxed: a stale handle is
-                                // told apart by value, not by order
-    atomic_u32 flags;           // TASK_*; P2
-    struct task_top *top;       // NULL: no stack
-    uint32_t stack_class;       // log2 of its size
-    uint32_t index;             // of this slot; never changes
-    weft_task_fn *fn;           //
-    void *arg;                  // its argument; once DONE, its result
-                                //
-    uint64_t id;                // what a person sees: T7
-    uint64_t spawned;           // ticks
-    uint64_t since;             // ticks: entered its present state
-    uint64_t cpu;               // ticks on a worker, up to `since`
-    const void *wait_object;    // the wait record: P1 publishes it
-    int64_t wait_deadline;      //
-    int32_t wait_fd;            //
-    uint8_t wait_kind;          // enum weft_wait_kind
-    bool wait_write;            //
-    uint8_t join;               // enum join_mode; under `lock`
-    uintptr_t site;             // pc of its spawn
-                                //
-    uint64_t parent;            // id, or 0
-    struct held *held;          // mutexes it holds, newest first
-    struct lock lock;           // guards join, joiner, and the end
-    uint32_t tag;               // of its runtime; never changes
-    struct waiter *joiner;      // under `lock`
-    struct task_owner *owner;   // the scope whose child it is, or NULL
-    struct scope *scopes;       // innermost scope that it has entered
-    int64_t scope_deadline;     // earliest of the scopes around it
-    struct list siblings;       // in its scope's children; under its lock
+    atomic_u64 state;      // I1
+    void *sp;              // P1: saved stack pointer
+    struct task *next;     // link of the one queue or list it is in
+    atomic_u32 generation; // bumped on FREE; relaxed: a stale handle is
+                           // told apart by value, not by order
+    atomic_u32 flags;      // TASK_*; P2
+    struct task_top *top;  // NULL: no stack
+    uint32_t stack_class;  // log2 of its size
+    uint32_t index;        // of this slot; never changes
+    weft_task_fn *fn;      //
+    void *arg;             // its argument; once DONE, its result
+                           //
+    uint64_t id;           // what a person sees: T7
+    uint64_t spawned;      // ticks
+    atomic_u64 since; // ticks: entered its present state; relaxed: a figure,
+                      // which a waker may write while a dump reads
+    uint64_t cpu;     // ticks on a worker, up to `since`
+    const void *wait_object;  // the wait record: P1 publishes it
+    int64_t wait_deadline;    //
+    int32_t wait_fd;          //
+    uint8_t wait_kind;        // enum weft_wait_kind
+    bool wait_write;          //
+    uint8_t join;             // enum join_mode; under `lock`
+    uintptr_t site;           // pc of its spawn
+                              //
+    uint64_t parent;          // id, or 0
+    struct held *held;        // mutexes it holds, newest first
+    struct lock lock;         // guards join, joiner, and the end
+    uint32_t tag;             // of its runtime; never changes
+    struct waiter *joiner;    // under `lock`
+    struct task_owner *owner; // the scope whose child it is, or NULL
+    struct scope *scopes;     // innermost scope that it has entered
+    int64_t scope_deadline;   // earliest of the scopes around it
+    struct list siblings;     // in its scope's children; under its lock
 };
 
 // A handle, from the top: the generation (32 bits), the runtime's tag (8 bits,

@@ -11,11 +11,11 @@
 #include "task/task.h"
 
 struct waiter {
-    struct list link;   // in an object's queue; under its lock
-    struct task *task;  // NULL: a thread waits
-    uint64_t ticket;    // the task's state word as announced (PARKING)
-    atomic_u32 word;    // thread: 0, then outcome + 1; W1 in waiter.c
-    void *data;         // the object's own, for instance an item's place
+    struct list link;  // in an object's queue; under its lock
+    struct task *task; // NULL: a thread waits
+    uint64_t ticket;   // the task's state word as announced (PARKING)
+    atomic_u32 word;   // thread: 0, then outcome + 1; W1 in waiter.c
+    void *data;        // the object's own, for instance an item's place
 };
 
 enum fired {

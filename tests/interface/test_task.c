@@ -627,6 +627,8 @@ static void test_the_loud_do_not_starve_the_quiet(void **state)
 
 // ---- Sleeping. ----
 
+#ifndef WEFT_HOSTILE
+
 struct alarm_clock {
     int64_t at;
     int number;
@@ -667,10 +669,16 @@ static void *set_clocks(void *arg)
     return arg;
 }
 
+#endif
+
 static void test_sleepers_wake_in_order(void **state)
 {
     (void)state;
+#ifdef WEFT_HOSTILE
+    skip_because("its tiny queues overflow, which changes the order");
+#else
     run_with(1, set_clocks, NULL);
+#endif
 }
 
 static void *sleep_shortly(void *arg)

@@ -206,7 +206,9 @@ running:
 #ifdef NOTIFY_FIRST
     :: !quiet && queue[me] < LOCAL_MAX -> notify(); queue[me]++; goto running
 #else
-    :: d_step { !quiet && queue[me] < LOCAL_MAX -> queue[me]++ }; notify(); goto running
+    :: d_step { !quiet && queue[me] < LOCAL_MAX -> queue[me]++ };
+        notify();
+        goto running
 #endif
     :: goto find
     :: d_step { quiet -> hung = hung | BIT(me) }; goto end_hung
@@ -240,7 +242,7 @@ end_asleep:
         if
         :: d_step { true -> idle_leave(me) }
         fi
-    :: d_step { !(sleepers & BIT(me)) -> idle_leave(me) }
+    :: d_step { !(sleepers & BIT(me)) -> searches = 1; last = 0 }
     fi;
     goto find;
 

@@ -4,15 +4,14 @@
 // and one task ask for a dump, each at any moment. Mirrors dump/rendezvous.c,
 // dump/barrier.c and what worker.c does about trace_asked. What is done under
 // the barrier's lock and touches nothing else is one step; trace_asked and
-// presence, which others touch without the lock, are steps of their own. What
-// a worker does under the lock after it found the flag set it may do at any
-// later time, so that load is no step. A time-out may fire whenever somebody
-// waits with a deadline. A worker that has ended or not started is OUT and is
-// never woken. At any moment the program may come to rest: then nobody is
-// woken any more, and a worker inside a task stays there for ever.
+// presence, which others touch without the lock, are steps of their own (but
+// for a load after which a worker only waits for the lock). A time-out may
+// fire whenever somebody waits with a deadline. A worker that has ended or not
+// started is OUT and is never woken. At any moment the program may come to
+// rest: then nobody is woken any more, and who is inside a task stays there.
 //
 //   I1  One leader a meeting. While it works no worker begins a task.
-//   I2  arrived, away, missing and the leader part the workers; counts are true.
+//   I2  Each worker is arrived, away, missing or leader; the counts are true.
 //   I3  A queue the leader holds is touched by nobody else. The queue of a
 //       missing worker is not held: the task it is in may spawn and wake.
 //   I4  A worker is missing only if it was truly busy: whoever has come, or is
@@ -228,7 +227,7 @@ end_in: // inside a task, or between two
 #else
     :: !quiet && !trace_asked -> assert(!closed); goto end_in // I1
 #endif
-    :: d_step { !quiet && !lock && meeting -> meet(me) }; goto stand
+    :: !quiet && trace_asked -> goto come_in // trace
     :: d_step { !quiet -> presence = presence & ~BIT(me) }; goto go_out
     :: d_step { !quiet && !lock && !(made & BIT(TASK)) -> // the task asks
         made = made | BIT(TASK);
@@ -283,8 +282,8 @@ proctype thread(byte me)
     do
     :: !((waiting | answered) & BIT(me)) -> break
 #ifndef NO_LAST_RESORT
-    :: d_step { !lock && (waiting & BIT(me)) && meeting && !closed && !arrived ->
-        assert(missing == 0);
+    :: d_step { !lock && (waiting & BIT(me)) &&
+        meeting && !closed && !arrived -> // all away, or time is up
         close_meeting(OUTSIDE + me, 0) };
         lead(OUTSIDE + me)
 #endif
