@@ -152,6 +152,8 @@ int weft_run(const weft_runtime_options *options, weft_task_fn *fn, void *arg,
 
     if (fn == NULL)
         return -EINVAL;
+    if (worker_self() != NULL)
+        return -EDEADLK;
     int error = weft_runtime_new(options, &runtime);
     if (error != 0)
         return error;

@@ -166,9 +166,9 @@ typedef struct weft_dump_finding {
 // the dump goes on without a worker that does not come, and says so. Calls at
 // the same time share a result or are served one after another. The dump is
 // the caller's, to be given back by weft_dump_free. May be called by tasks of
-// any runtime, which park (without a deadline; the wait is bounded by the
-// runtime's dump_patience_ns and the time of the capture), and by threads,
-// which block. Not by signal handlers.
+// the runtime, which park (without a deadline; the wait is bounded by the
+// runtime's dump_patience_ns and the time of the capture), and by threads and
+// tasks of other runtimes, which block their thread. Not by signal handlers.
 // Errors: -EINVAL (a null pointer), -ENOMEM, -ESHUTDOWN (the runtime has
 // ended).
 WEFT_API int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump);

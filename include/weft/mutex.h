@@ -9,7 +9,7 @@ WEFT_BEGIN
 // A mutex, to be embedded by its user; the content is weft's own. It must not
 // be moved or freed while it is initialised.
 typedef struct weft_mutex {
-    uint64_t opaque[8];
+    uint64_t opaque[9];
 } weft_mutex;
 
 // Makes a mutex, unlocked. `name` (NULL: none) is shown in dumps; it is kept,

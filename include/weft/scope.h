@@ -17,7 +17,8 @@ typedef struct weft_scope {
 // caller and of the scope's children return -ETIMEDOUT once the deadline has
 // passed, whatever deadline of their own they were given. Scopes nest; the
 // earliest deadline counts. May be called by tasks. Does not park.
-// Errors: -EINVAL (a null scope), -EPERM (not a task).
+// Errors: -EINVAL (a null scope, or one that the caller has open), -EPERM (not
+// a task).
 WEFT_API int weft_scope_enter(weft_scope *scope, int64_t deadline_ns);
 
 // Starts a task that belongs to the scope: weft_scope_leave waits for it, and

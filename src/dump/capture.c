@@ -188,14 +188,13 @@ static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
         o->name = text(work, mutex->held.name);
     if (owner != NULL) {
         o->owner = owner->id;
-        o->taken_pc = mutex->taken_pc;
-        o->held_ns = ago(work, mutex->taken_since);
+        o->taken_pc = load_relaxed(&mutex->taken_pc);
+        o->held_ns = ago(work, load_relaxed(&mutex->taken_since));
     }
     return index;
 }
 
-static uint32_t add_channel(struct work *work,
-                            const struct weft_channel *channel)
+static uint32_t add_channel(struct work *work, struct weft_channel *channel)
 {
     bool is_new;
     uint32_t index = intern_object(&work->intern, (uintptr_t)channel, &is_new);
@@ -206,7 +205,10 @@ static uint32_t add_channel(struct work *work,
     o->kind = WEFT_OBJECT_CHANNEL;
     if (channel->name[0] != '\0')
         o->name = text(work, channel->name);
+    // Never held for long: whoever holds it runs, and cannot park with it.
+    lock_acquire(&channel->lock);
     o->used = channel->count;
+    lock_release(&channel->lock);
     o->limit = channel->capacity;
     return index;
 }
@@ -230,7 +232,7 @@ static void add_wait(struct work *work, const struct task *task,
         break;
     case WEFT_WAIT_CHAN_SEND:
     case WEFT_WAIT_CHAN_RECV:
-        m->object = add_channel(work, object);
+        m->object = add_channel(work, (struct weft_channel *)(uintptr_t)object);
         break;
     case WEFT_WAIT_JOIN:
         m->wait_task = ((const struct task *)object)->id;
@@ -282,10 +284,10 @@ static void add_facts(struct work *work, const struct task *task, uint64_t word,
         .id = task->id,
         .handle = task_handle(task).id,
         .parent = task->parent,
-        .schedules = STATE_COUNT(word) - task->top->first_count,
+        .schedules = STATE_COUNT((word - STATE(task->top->first_count, 0, 0))),
         .state_ns = ago(work, load_relaxed(&task->since)),
         .age_ns = ago(work, task->spawned),
-        .cpu_ns = port_ticks_to_ns(task->cpu),
+        .cpu_ns = port_ticks_to_ns(load_relaxed(&task->cpu)),
         .timeout_in_ns = WEFT_NEVER,
         .name = WEFT_NONE,
         .labels = WEFT_NONE,
@@ -339,6 +341,7 @@ static void capture_task(struct work *work, const struct task *task)
         break;
     case PHASE_DONE:
         m->state = WEFT_STATE_DONE;
+        add_words(work, task, m);
         add_unknown_stack(work, m);
         break;
     default: // on a worker that did not come: nothing of it stands still

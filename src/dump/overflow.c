@@ -122,6 +122,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
         before->sa_sigaction(number, info, context);
     } else if (before->sa_handler == SIG_DFL || before->sa_handler == SIG_IGN) {
         (void)signal(number, SIG_DFL); // and fault again, at the same place
+        if (info->si_code <= 0)        // unless it was sent by kill(2)
+            (void)raise(number);
     } else {
         before->sa_handler(number);
     }
@@ -132,9 +134,11 @@ static void handle(int number, siginfo_t *info, void *context)
     int kept = errno;
     struct task *task = task_self();
 
-    if (task != NULL && is_overflow(task, info->si_addr) &&
-        add_relaxed(&dying, 1) == 0)
+    if (task != NULL && is_overflow(task, info->si_addr)) {
+        while (add_relaxed(&dying, 1) > 0) // the process ends with the first
+            (void)pause();
         report(task, context);
+    }
     errno = kept;
     pass_on(number, info, context);
 }

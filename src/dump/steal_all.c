@@ -21,12 +21,10 @@ static void steal_worker(struct worker *worker, struct core *core,
     origin->hand = task != NULL;
     if (task != NULL)
         task_list_push(tasks, task);
-    task = load_relaxed(&core->next); // its owner is stopped
+    task = xchg_acq_rel(&core->next, NULL); // worker.c C1: a thief may come
     origin->next = task != NULL;
-    if (task != NULL) {
-        store_relaxed(&core->next, NULL);
+    if (task != NULL)
         task_list_push(tasks, task);
-    }
     while ((task = queue_pop(&core->queue)) != NULL)
         task_list_push(tasks, task);
     origin->count = tasks->count - before;
@@ -66,7 +64,7 @@ static void put_back(struct core *core, struct task_list *tasks,
         left--;
     }
     if (origin->next) {
-        store_relaxed(&core->next, task_list_pop(tasks)); // owner is stopped
+        store_release(&core->next, task_list_pop(tasks)); // worker.c C1
         left--;
     }
     while (left-- > 0)

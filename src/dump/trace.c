@@ -60,21 +60,31 @@ static int trace_once(struct task *task, weft_task handle,
     return keep(pcs, stack.count, stack.end, ret_trace);
 }
 
-int weft_trace_task(weft_task handle, weft_trace **ret_trace)
+static int trace_task(struct task *task, weft_task handle,
+                      struct weft_trace **ret_trace)
 {
-    struct task *task = task_find(handle);
+    struct cfi_cache *cache = capture_cache_take();
     int error = -EBUSY;
 
-    if (ret_trace == NULL)
-        return -EINVAL;
-    if (task == NULL)
-        return -ESRCH;
-    struct cfi_cache *cache = capture_cache_take();
     if (cache == NULL)
         return -ENOMEM;
     for (int i = 0; i < TRIES && error == -EBUSY; i++)
         error = trace_once(task, handle, cache, ret_trace);
     capture_cache_give(cache);
+    return error;
+}
+
+int weft_trace_task(weft_task handle, weft_trace **ret_trace)
+{
+    struct visit visit;
+
+    if (ret_trace == NULL)
+        return -EINVAL;
+    struct task *task = task_visit(handle, &visit);
+    if (task == NULL)
+        return -ESRCH;
+    int error = trace_task(task, handle, ret_trace);
+    task_unvisit(&visit);
     return error;
 }
 

@@ -325,20 +325,6 @@ int weft_fd_close(weft_fd fd)
 
 // ---- Operations. ----
 
-// Why the calling task must not begin an operation: what its wait would end
-// with, even where it would not have to wait.
-static int interrupted(void)
-{
-    struct task *task = task_self();
-
-    if ((load_relaxed(&task->flags) & TASK_CANCELED) != 0)
-        return -ECANCELED; // relaxed: a later one ends the wait, task.h P2
-    if (task->scope_deadline != WEFT_NEVER &&
-        task->scope_deadline <= port_now())
-        return -ETIMEDOUT;
-    return 0;
-}
-
 // Tries once. The lock is held, before and after; the slot is in use
 // meanwhile (I2), and still is on return.
 static ssize_t try_once(struct fd_slot *slot, enum fd_side side, fd_try *try,
@@ -404,7 +390,7 @@ ssize_t fd_run(weft_fd fd, enum fd_side side, int64_t deadline_ns, fd_try *try,
 
     if (outcome < 0)
         return outcome;
-    outcome = interrupted();
+    outcome = wait_interrupted();
     if (outcome < 0) {
         lock_release(&slot->lock);
         return outcome;

@@ -39,7 +39,7 @@ static struct port_thread thread;          // under lock
 static bool running;                       // under lock
 static atomic_u32 pending[SIGNALS];        // P1
 static atomic_u32 bell;                    // P1
-static atomic_u32 stop;                    // P1: seen with the bell
+static atomic_u32 turn;                    // P1: of the thread that serves
 
 // ---- Numbers and names ----
 
@@ -172,10 +172,11 @@ static void dump(const struct listener *listener)
 
 static void *serve(void *arg)
 {
-    (void)arg;
+    uint32_t mine = (uint32_t)(uintptr_t)arg;
+
     for (;;) {
         uint32_t seen = load_seq_cst(&bell); // P1
-        if (load_seq_cst(&stop) != 0)        // P1
+        if (load_seq_cst(&turn) != mine)     // P1
             return NULL;
         lock_acquire(&lock);
         for (int i = 1; i < SIGNALS; i++) {
@@ -227,8 +228,8 @@ static int start_thread(void)
 {
     if (running)
         return 0;
-    store_seq_cst(&stop, 0); // P1
-    int error = port_thread_start(&thread, "weft-dump", serve, NULL);
+    uintptr_t mine = load_seq_cst(&turn); // P1
+    int error = port_thread_start(&thread, "weft-dump", serve, (void *)mine);
     running = error == 0;
     return error;
 }
@@ -293,7 +294,7 @@ void signal_end(struct weft_runtime *runtime)
     if (running && listeners == NULL) {
         running = false;
         last = true;
-        store_seq_cst(&stop, 1); // P1
+        (void)add_seq_cst(&turn, 1); // P1
     }
     struct port_thread ended = thread;
     lock_release(&lock);

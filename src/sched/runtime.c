@@ -1,9 +1,14 @@
 // runtime.c -- Putting a runtime together, and finding it again by its tag.
 //
-//   R1  registry[tag] is stored (release) once the runtime is whole, and
-//       cleared before it is taken apart; a handle's tag leads to it (acquire).
-//       A tag is used by one runtime at a time; tags go round, so that an old
-//       handle finds no runtime rather than a new one.
+//   R1  A tag is taken by CAS on taken[tag] (acquire) and given back (release)
+//       once its runtime is gone; tags go round, so that an old handle finds no
+//       runtime rather than a new one. registry[tag] is stored (release) once
+//       the runtime is whole; a handle's tag leads to it (acquire).
+//   R2  A call by handle from outside the runtime counts itself into
+//       inside[tag], then loads registry[tag]; a runtime that ends clears
+//       registry[tag], then waits until inside[tag] is 0. All seq_cst: the call
+//       finds no runtime, or the end waits for it. Calls by the runtime's own
+//       tasks need no count, for it does not end while they live.
 #include "sched/runtime.h"
 
 #include <errno.h>
@@ -14,17 +19,19 @@
 #include "sched/fork.h"
 
 static _Atomic(struct weft_runtime *) registry[RUNTIMES_MAX + 1]; // R1
+static atomic_u32 taken[RUNTIMES_MAX + 1];                        // R1
+static atomic_u32 inside[RUNTIMES_MAX + 1];                       // R2
 
 // ---- The registry ----
 
 static int take_tag(struct weft_runtime *runtime)
 {
-    static atomic_u32 turn; // relaxed: the CAS on the registry decides
+    static atomic_u32 turn; // relaxed: the CAS on `taken` decides
 
     for (uint32_t i = 0; i < RUNTIMES_MAX; i++) {
         uint32_t tag = add_relaxed(&turn, 1) % RUNTIMES_MAX + 1;
-        struct weft_runtime *none = NULL;
-        if (cas_acq_rel(&registry[tag], &none, runtime)) { // R1
+        uint32_t no = 0;
+        if (cas_acquire(&taken[tag], &no, 1)) { // R1
             runtime->tag = tag;
             return 0;
         }
@@ -32,21 +39,48 @@ static int take_tag(struct weft_runtime *runtime)
     return -EAGAIN;
 }
 
-struct weft_runtime *runtime_of_tag(uint32_t tag)
+static void give_tag(struct weft_runtime *runtime)
 {
-    return load_acquire(&registry[tag]); // R1
+    store_release(&taken[runtime->tag], 0); // R1
+}
+
+// From here on no call by handle finds the runtime, and none is inside.
+static void close_registry(struct weft_runtime *runtime)
+{
+    atomic_u32 *count = &inside[runtime->tag];
+    uint32_t calls;
+
+    store_seq_cst(&registry[runtime->tag], NULL); // R2
+    while ((calls = load_seq_cst(count)) != 0)    // R2
+        (void)port_futex_wait(count, calls, port_now() + 1000000);
 }
 
 struct weft_runtime *runtime_of(const struct task *task)
 {
-    return runtime_of_tag(task->tag);
+    return load_acquire(&registry[task->tag]); // R1
 }
 
-struct task *task_find(weft_task handle)
+struct task *task_visit(weft_task handle, struct visit *ret_visit)
 {
-    struct weft_runtime *runtime = runtime_of_tag(HANDLE_TAG(handle));
+    uint32_t tag = HANDLE_TAG(handle);
+    struct worker *worker = worker_self();
 
-    return runtime == NULL ? NULL : table_find(&runtime->table, handle);
+    ret_visit->tag = tag;
+    ret_visit->counted = worker == NULL || worker->runtime->tag != tag;
+    if (ret_visit->counted)
+        (void)add_seq_cst(&inside[tag], 1);                      // R2
+    struct weft_runtime *runtime = load_seq_cst(&registry[tag]); // R2
+    struct task *task =
+        runtime == NULL ? NULL : table_find(&runtime->table, handle);
+    if (task == NULL)
+        task_unvisit(ret_visit);
+    return task;
+}
+
+void task_unvisit(const struct visit *visit)
+{
+    if (visit->counted)
+        (void)sub_seq_cst(&inside[visit->tag], 1); // R2
 }
 
 weft_runtime *weft_runtime_self(void)
@@ -101,31 +135,33 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
         return error;
     blocking_init(&runtime->blocking);
     store_relaxed(&runtime->next_id, 1); // not shared yet
-    error = table_init(&runtime->table, runtime->max_tasks, runtime->tag,
-                       (uint32_t)port_random());
+    error = table_init(&runtime->table, runtime->tag, (uint32_t)port_random());
     if (error != 0)
         goto no_table;
     error = driver_init(&runtime->driver);
     if (error != 0)
         goto no_driver;
     error = alloc_workers(runtime, workers);
-    if (error == 0)
+    if (error == 0) {
+        store_seq_cst(&registry[runtime->tag], runtime); // R1, R2
         return 0;
+    }
     free_workers(runtime);
     driver_deinit(&runtime->driver);
 no_driver:
     table_deinit(&runtime->table);
 no_table:
-    store_release(&registry[runtime->tag], NULL); // R1
+    give_tag(runtime);
     return error;
 }
 
 void runtime_deinit(struct weft_runtime *runtime)
 {
-    store_release(&registry[runtime->tag], NULL); // R1
+    close_registry(runtime);
     free_workers(runtime);
     driver_deinit(&runtime->driver);
     table_deinit(&runtime->table);
+    give_tag(runtime);
 }
 
 // ---- Threads ----
@@ -167,4 +203,7 @@ void runtime_stop(struct weft_runtime *runtime)
     store_relaxed(&runtime->watchdog_stop, 1); // only an end
     port_futex_wake(&runtime->watchdog_stop, 1);
     port_thread_join(&runtime->watchdog);
+    uint32_t count; // shutdown.c S3; they are about to leave
+    while ((count = load_acquire(&runtime->visitors)) != 0) // S3
+        (void)port_futex_wait(&runtime->visitors, count, port_now() + 100000);
 }

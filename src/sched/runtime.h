@@ -110,6 +110,9 @@ struct weft_runtime {
     uint32_t stack_class;   // default
     uint32_t tag;           // in handles; index into the registry
     atomic_u32 phase;       // enum runtime_phase; S2 in shutdown.c
+    atomic_u32 living;      // tasks alive, counted only if max_tasks is below
+                            // the table's: relaxed, a limit
+    atomic_u32 visitors;    // threads inside schedule_outside; S3 in shutdown.c
     atomic_u32 finishing;   // S1 in shutdown.c: bumped by a finish while ENDING
     atomic_u64 next_id;     // relaxed: ids need only differ
     uint64_t outside;       // tasks spawned by threads; under inject.lock
@@ -134,12 +137,20 @@ struct worker *worker_self(void);
 // The task that the calling thread runs, or NULL.
 struct task *task_self(void);
 
-// The runtime of a tag, or NULL; and of a task.
-struct weft_runtime *runtime_of_tag(uint32_t tag);
+// The runtime of a task that has not ended.
 struct weft_runtime *runtime_of(const struct task *task);
 
-// Finds a task's slot by handle in any runtime, as table_find.
-struct task *task_find(weft_task handle);
+// A call by handle in progress: until it ends, the handle's runtime is not
+// taken apart.
+struct visit {
+    uint32_t tag;
+    bool counted;
+};
+
+// Finds a task's slot by handle in any runtime, as table_find; with a task the
+// caller must call task_unvisit when it is done with it.
+struct task *task_visit(weft_task handle, struct visit *ret_visit);
+void task_unvisit(const struct visit *visit);
 
 // ---- For whoever makes tasks ready or parks. ----
 

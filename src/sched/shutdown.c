@@ -4,14 +4,20 @@
 //       counts its children as spawned before it counts itself as finished
 //       (release), and the counting reads `finished` of all cores first
 //       (acquire), then `spawned`: so if both sums agree, no task was alive in
-//       between. A finish then looks at `phase` (seq_cst); whoever ends the
-//       runtime stores phase (seq_cst) before it counts: so either the
-//       counting sees the finish, or the finish bumps `finishing` and wakes.
+//       between. A finish then looks at `phase`, with the light side of an asymmetric
+//       fence in between; whoever ends the runtime stores phase, then passes
+//       the heavy side, then counts: so either the counting sees the finish,
+//       or the finish bumps `finishing` and wakes.
 //   S2  phase only grows. ENDING is stored under inject.lock, so a spawn from
 //       outside either counts before or is refused. A spawn by a task may slip
 //       through with a child that the cancelling walk has passed already; so
 //       the walk is repeated until nobody lives. ENDED comes after
 //       that (release) -> workers (acquire) leave.
+//   S3  Whoever wakes a task from outside its runtime counts itself into
+//       `visitors` before the task is in a queue, and out (acq_rel) after its
+//       last look at the runtime: once in a queue, the task may run and end,
+//       and the runtime with it, but for that count, which runtime_stop waits
+//       for (acquire).
 #include "sched/runtime.h"
 
 enum { LOOK_AGAIN_NS = 5000000 };
@@ -51,6 +57,7 @@ void runtime_drain(struct weft_runtime *runtime)
     lock_acquire(&runtime->inject.lock);
     store_seq_cst(&runtime->phase, RUNTIME_ENDING); // S1, S2
     lock_release(&runtime->inject.lock);
+    port_barrier_heavy(); // S1
     for (;;) {
         uint32_t finishing = load_seq_cst(&runtime->finishing); // S1
         if (live(runtime) == 0)

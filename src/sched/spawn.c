@@ -176,7 +176,7 @@ static bool fill(struct task *task, const weft_task_options *options,
     task->arg = arg;
     task->spawned = port_ticks();
     store_relaxed(&task->since, task->spawned); // a figure
-    task->cpu = 0;
+    store_relaxed(&task->cpu, 0);               // a figure
     task->wait_kind = WEFT_WAIT_NONE;
     task->site = spawn->site;
     task->parent = parent == NULL ? 0 : parent->id;
@@ -206,6 +206,23 @@ static void uncount_outside(struct weft_runtime *runtime)
     lock_release(&runtime->inject.lock);
 }
 
+// Counts a task towards max_tasks, if that is a limit. False: it is reached.
+static bool count_living(struct weft_runtime *runtime)
+{
+    if (runtime->max_tasks == TABLE_MAX)
+        return true;
+    if (add_relaxed(&runtime->living, 1) < runtime->max_tasks)
+        return true;
+    (void)sub_relaxed(&runtime->living, 1);
+    return false;
+}
+
+static void uncount_living(struct weft_runtime *runtime)
+{
+    if (runtime->max_tasks != TABLE_MAX)
+        (void)sub_relaxed(&runtime->living, 1);
+}
+
 static int make(struct weft_runtime *runtime, struct core *core,
                 const weft_task_options *options, weft_task_fn *fn, void *arg,
                 const struct spawn *spawn, struct task **ret_task)
@@ -217,12 +234,16 @@ static int make(struct weft_runtime *runtime, struct core *core,
         class = stack_class(options->stack_size);
     if (class == 0)
         return -EINVAL;
+    if (!count_living(runtime))
+        return -EAGAIN;
     int error = take_slot(runtime, core, class, &task);
-    if (error != 0)
-        return error;
-    if (!fill(task, options, fn, arg, spawn)) {
+    if (error == 0 && !fill(task, options, fn, arg, spawn)) {
         give_slot(task);
-        return -ENOMEM;
+        error = -ENOMEM;
+    }
+    if (error != 0) {
+        uncount_living(runtime);
+        return error;
     }
     task->id = new_id(runtime, core);
     *ret_task = task;
@@ -345,10 +366,12 @@ void task_finish(struct worker *worker, struct task *task)
     fiber_deinit(&task->top->fiber);
     if (task->owner != NULL)
         task->owner->ended(task->owner, task);
+    uncount_living(runtime);
     lock_acquire(&task->lock);
     hand_over(task);
     store_release(&core->finished,
                   load_relaxed(&core->finished) + 1);    // shutdown.c S1
+    port_barrier_light();                                // shutdown.c S1
     if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
         (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1
         port_futex_wake(&runtime->finishing, 1);
@@ -372,9 +395,9 @@ void task_cancel(struct task *task)
 }
 
 // The slot of a handle, locked; NULL: no such task any more.
-static struct task *find_locked(weft_task handle)
+static struct task *visit_locked(weft_task handle, struct visit *ret_visit)
 {
-    struct task *task = task_find(handle);
+    struct task *task = task_visit(handle, ret_visit);
 
     if (task == NULL)
         return NULL;
@@ -382,27 +405,28 @@ static struct task *find_locked(weft_task handle)
     if (table_is(task, handle)) // I2
         return task;
     lock_release(&task->lock);
+    task_unvisit(ret_visit);
     return NULL;
 }
 
 int weft_task_cancel(weft_task handle)
 {
-    struct task *task = find_locked(handle);
+    struct visit visit;
+    struct task *task = visit_locked(handle, &visit);
 
     if (task == NULL)
         return -ESRCH;
     task_cancel(task);
     lock_release(&task->lock);
+    task_unvisit(&visit);
     return 0;
 }
 
-int weft_task_detach(weft_task handle)
+// The lock is held, and given back.
+static int detach(struct task *task)
 {
-    struct task *task = find_locked(handle);
     int error = 0;
 
-    if (task == NULL)
-        return -ESRCH;
     if (task->join == JOIN_WAITED) {
         error = -EBUSY;
     } else if (task->join != JOIN_OPEN) {
@@ -414,5 +438,17 @@ int weft_task_detach(weft_task handle)
         task->join = JOIN_DETACHED;
     }
     lock_release(&task->lock);
+    return error;
+}
+
+int weft_task_detach(weft_task handle)
+{
+    struct visit visit;
+    struct task *task = visit_locked(handle, &visit);
+
+    if (task == NULL)
+        return -ESRCH;
+    int error = detach(task);
+    task_unvisit(&visit);
     return error;
 }

@@ -49,7 +49,7 @@ struct task *task_self(void)
     return worker == NULL ? NULL : load_relaxed(&worker->current);
 }
 
-// A figure of the core: one writer, so no read-modify-write is needed.
+// A figure: it has one writer at a time, so no read-modify-write is needed.
 static void count(atomic_u64 *figure, uint64_t more)
 {
     store_relaxed(figure, load_relaxed(figure) + more);
@@ -102,8 +102,11 @@ static void schedule_next(struct worker *worker, struct task *task)
 static void schedule_outside(struct weft_runtime *runtime,
                              struct task_list *tasks)
 {
+    // Once pushed, the tasks may run, end, and the runtime with them.
+    (void)add_acq_rel(&runtime->visitors, 1); // shutdown.c S3
     inject_push(&runtime->inject, tasks);
     sched_notify(runtime);
+    (void)sub_acq_rel(&runtime->visitors, 1); // the last touch
 }
 
 void sched_schedule(struct task *task)
@@ -247,7 +250,7 @@ static void run(struct worker *worker, struct task *task)
     store_relaxed(&worker->current, NULL);
 
     worker->now = port_ticks();
-    task->cpu += worker->now - began;
+    count(&task->cpu, worker->now - began);
     store_relaxed(&task->since, worker->now); // a figure
     count(&core->busy, worker->now - began);
     count(&core->runs, 1);

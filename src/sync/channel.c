@@ -40,8 +40,10 @@ static bool give(struct weft_channel *channel, const void *item)
     while ((link = list_pop_front(&channel->receivers)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         memcpy(waiter->data, item, channel->item_size);
-        if (wait_wake(waiter, 0))
+        if (wait_wake(waiter, 0)) {
+            channel->waiting--;
             return true;
+        }
     }
     return false;
 }
@@ -54,8 +56,10 @@ static void refill(struct weft_channel *channel)
     while ((link = list_pop_front(&channel->senders)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         put(channel, waiter->data);
-        if (wait_wake(waiter, 0))
+        if (wait_wake(waiter, 0)) {
+            channel->waiting--;
             return;
+        }
         channel->count--; // it gave up: its item was not sent
     }
 }
@@ -71,7 +75,14 @@ static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
         .deadline_ns = deadline_ns,
     };
 
-    return wait_park(&wait, &channel->lock, queue, &waiter);
+    channel->waiting++;
+    int error = wait_park(&wait, &channel->lock, queue, &waiter);
+    if (error == -ETIMEDOUT || error == -ECANCELED) {
+        lock_acquire(&channel->lock);
+        channel->waiting--;
+        lock_release(&channel->lock);
+    }
+    return error;
 }
 
 int weft_channel_new(size_t item_size, size_t capacity, const char *name,
@@ -102,8 +113,7 @@ int weft_channel_free(weft_channel *channel)
     if (channel == NULL)
         return 0;
     lock_acquire(&channel->lock);
-    bool busy =
-        !list_empty(&channel->senders) || !list_empty(&channel->receivers);
+    bool busy = channel->waiting > 0;
     lock_release(&channel->lock);
     if (busy)
         return -EBUSY;
@@ -114,10 +124,11 @@ int weft_channel_free(weft_channel *channel)
 int weft_channel_send(weft_channel *channel, const void *item,
                       int64_t deadline_ns)
 {
-    int error = 0;
-
     if (channel == NULL || item == NULL)
         return -EINVAL;
+    int error = wait_interrupted();
+    if (error != 0)
+        return error;
     lock_acquire(&channel->lock);
     if (channel->closed)
         error = -EPIPE;
@@ -135,10 +146,11 @@ int weft_channel_send(weft_channel *channel, const void *item,
 int weft_channel_recv(weft_channel *channel, void *ret_item,
                       int64_t deadline_ns)
 {
-    int error = 0;
-
     if (channel == NULL || ret_item == NULL)
         return -EINVAL;
+    int error = wait_interrupted();
+    if (error != 0)
+        return error;
     lock_acquire(&channel->lock);
     if (channel->count > 0) {
         memcpy(ret_item, place(channel, channel->first), channel->item_size);
@@ -155,12 +167,13 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
     return error;
 }
 
-static void wake_all(struct list *queue, int outcome)
+static void wake_all(struct weft_channel *channel, struct list *queue)
 {
     struct list *link;
 
     while ((link = list_pop_front(queue)) != NULL)
-        (void)wait_wake(container_of(link, struct waiter, link), outcome);
+        if (wait_wake(container_of(link, struct waiter, link), EPIPE))
+            channel->waiting--;
 }
 
 int weft_channel_close(weft_channel *channel)
@@ -169,8 +182,8 @@ int weft_channel_close(weft_channel *channel)
         return -EINVAL;
     lock_acquire(&channel->lock);
     channel->closed = true;
-    wake_all(&channel->senders, EPIPE);
-    wake_all(&channel->receivers, EPIPE);
+    wake_all(channel, &channel->senders);
+    wake_all(channel, &channel->receivers);
     lock_release(&channel->lock);
     return 0;
 }

@@ -15,6 +15,7 @@ struct weft_channel {
     size_t first;             // place of the oldest item
     size_t count;             // items inside; 0 while a receiver waits,
                               // `capacity` while a sender does
+    size_t waiting;           // inside a wait; whoever ends one counts down
     struct list senders;      // waiter data: the item to send
     struct list receivers;    // waiter data: where the item goes
     char name[WEFT_NAME_MAX]; // never changes

@@ -62,12 +62,9 @@ static int wait_for(struct task *task, weft_task handle, int64_t deadline_ns,
     return error;
 }
 
-int weft_task_join(weft_task handle, int64_t deadline_ns, void **ret_result)
+static int join(struct task *task, weft_task handle, int64_t deadline_ns,
+                void **ret_result)
 {
-    struct task *task = task_find(handle);
-
-    if (task == NULL)
-        return -ESRCH;
     lock_acquire(&task->lock);
     int error = check(task, handle);
     if (error != 0) {
@@ -77,4 +74,16 @@ int weft_task_join(weft_task handle, int64_t deadline_ns, void **ret_result)
     if (STATE_PHASE(load_acquire(&task->state)) == PHASE_DONE) // task.h P1
         return take_result(task, ret_result);
     return wait_for(task, handle, deadline_ns, ret_result);
+}
+
+int weft_task_join(weft_task handle, int64_t deadline_ns, void **ret_result)
+{
+    struct visit visit;
+    struct task *task = task_visit(handle, &visit);
+
+    if (task == NULL)
+        return -ESRCH;
+    int error = join(task, handle, deadline_ns, ret_result);
+    task_unvisit(&visit);
+    return error;
 }

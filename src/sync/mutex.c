@@ -9,8 +9,10 @@
 //       barge in, and none starves.
 //   P1  unlock (CAS release, or the firing of the next owner) -> lock (CAS
 //       acquire, or the waking): sees what was done under the mutex.
-//   P2  held, taken_pc and taken_since are the owner's; a dump reads them
-//       while the owner is parked.
+//   P2  taken_pc and taken_since are figures for dumps, written by whoever
+//       makes somebody the owner; a dump may read them while a task of a
+//       worker that did not come writes them, hence relaxed atomics. `held` is
+//       the owner's alone, read by dumps while the owner is parked.
 #include "sync/mutex.h"
 
 #include <errno.h>
@@ -47,8 +49,9 @@ static struct mutex *inside(weft_mutex *mutex)
 
 static void took(struct mutex *m, struct task *task, uintptr_t pc)
 {
-    m->taken_pc = pc;                    // P2
-    m->taken_since = worker_self()->now; // of the last switch: near enough
+    m->taken_pc = pc; // P2
+    // Of the last switch: near enough.
+    store_relaxed(&m->taken_since, worker_self()->now); // P2
     m->held.next = task->held;
     task->held = &m->held;
 }
@@ -91,7 +94,14 @@ static int lock_slowly(struct mutex *m, struct task *task, uintptr_t pc,
         lock_release(&m->lock);
         return 0;
     }
-    return wait_park(&wait, &m->lock, &m->waiters, &waiter); // M2
+    m->waiting++;
+    int error = wait_park(&wait, &m->lock, &m->waiters, &waiter); // M2
+    if (error != 0) {
+        lock_acquire(&m->lock);
+        m->waiting--;
+        lock_release(&m->lock);
+    }
+    return error;
 }
 
 static int take(struct mutex *m, struct task *task)
@@ -128,12 +138,12 @@ int weft_mutex_deinit(weft_mutex *mutex)
 
     if (m == NULL)
         return -EINVAL;
-    if (load_acquire(&m->owner) != NULL) // P1: no one is inside any more
-        return -EBUSY;
     lock_acquire(&m->lock);
-    m->magic = 0;
+    bool busy = load_acquire(&m->owner) != NULL || m->waiting > 0; // P1
+    if (!busy)
+        m->magic = 0;
     lock_release(&m->lock);
-    return 0;
+    return busy ? -EBUSY : 0;
 }
 
 int weft_mutex_lock(weft_mutex *mutex, int64_t deadline_ns)
@@ -179,11 +189,14 @@ static void hand_on(struct mutex *m)
             next = mark(next);
         // Stored before it is fired, for it may run and unlock at once. If it
         // had given up already, the next round overwrites it.
-        m->taken_pc = (uintptr_t)waiter->data; // for a dump before it runs
-        m->taken_since = worker_self()->now;
+        // For a dump before it runs: P2.
+        store_relaxed(&m->taken_pc, (uintptr_t)waiter->data);
+        store_relaxed(&m->taken_since, worker_self()->now);
         store_release(&m->owner, next); // M1, P1
-        if (wait_wake(waiter, 0))
+        if (wait_wake(waiter, 0)) {
+            m->waiting--;
             return;
+        }
     }
     store_release(&m->owner, NULL); // M1, P1
 }

@@ -11,9 +11,10 @@ struct mutex {
     _Atomic(struct task *) owner; // M1 in mutex.c
     struct lock lock;             // guards waiters
     uint32_t magic;               // set while initialised
+    uint32_t waiting;             // inside a wait; under lock
     struct list waiters;          // first come, first served
-    uintptr_t taken_pc;           // where the owner took it; the owner's
-    uint64_t taken_since;         // ticks; the owner's
+    _Atomic(uintptr_t) taken_pc;  // where the owner took it; P2
+    atomic_u64 taken_since;       // ticks; P2
 };
 
 // The owner, or NULL.

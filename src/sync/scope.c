@@ -107,6 +107,9 @@ int weft_scope_enter(weft_scope *scope, int64_t deadline_ns)
         return -EINVAL;
     if (task == NULL)
         return -EPERM;
+    for (struct scope *open = task->scopes; open != NULL; open = open->outer)
+        if (open == s)
+            return -EINVAL;
     *s = (struct scope){
         .owner = {.begins = begins, .ended = ended},
         .magic = MAGIC,

@@ -87,9 +87,25 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
     enqueue(lock, queue, waiter);
     outcome = task == NULL ? waiter_block(waiter, deadline_ns)
                            : park_task(worker, task, deadline_ns, waiter);
-    if (outcome != 0)
+    // Any other outcome is the object's own, by a waker that has taken the
+    // waiter out; the object may be gone by now.
+    if (outcome == ETIMEDOUT || outcome == ECANCELED)
         dequeue(lock, waiter);
     return -outcome;
+}
+
+int wait_interrupted(void)
+{
+    struct task *task = task_self();
+
+    if (task == NULL)
+        return 0;
+    if ((load_relaxed(&task->flags) & TASK_CANCELED) != 0)
+        return -ECANCELED; // relaxed: a later one ends the wait, task.h P2
+    if (task->scope_deadline != WEFT_NEVER &&
+        task->scope_deadline <= port_now())
+        return -ETIMEDOUT;
+    return 0;
 }
 
 bool wait_wake(struct waiter *waiter, int outcome)

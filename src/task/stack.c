@@ -22,6 +22,8 @@ uint32_t stack_class(size_t bytes)
 {
     if (bytes < (size_t)1 << STACK_CLASS_MIN)
         return 0;
+    if (stack_guard_size() > 4096) // a guard that is no small part of it
+        bytes += stack_guard_size();
     for (uint32_t class = STACK_CLASS_MIN; class <= STACK_CLASS_MAX; class ++)
         if (bytes <= (size_t)1 << class)
             return class;

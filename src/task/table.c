@@ -10,11 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int table_init(struct table *table, uint32_t limit, uint32_t tag,
-               uint32_t generation)
+int table_init(struct table *table, uint32_t tag, uint32_t generation)
 {
-    *table = (struct table){
-        .limit = limit, .tag = tag, .first_generation = generation};
+    *table = (struct table){.tag = tag, .first_generation = generation};
     table->segments = port_reserve(SEGMENTS * sizeof *table->segments,
                                    port_page_size(), false);
     return table->segments == NULL ? -ENOMEM : 0;
@@ -47,7 +45,7 @@ static int fresh_slot(struct table *table, uint32_t class,
     uint32_t index = load_relaxed(&table->used);
     uint32_t number = index / SEGMENT_SLOTS;
 
-    if (index >= table->limit)
+    if (index == TABLE_MAX)
         return -EAGAIN;
     if (index % SEGMENT_SLOTS == 0 &&
         load_relaxed(&table->segments[number]) == NULL) {

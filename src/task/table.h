@@ -20,23 +20,21 @@ struct segment {
 struct table {
     _Atomic(struct segment *) *segments; // T1 in table.c
     atomic_u32 used;                     // slots ever handed out; T1
-    uint32_t limit;
-    uint32_t tag;                     // of the runtime, for handles
-    uint32_t first_generation;        // random: handles of an earlier
-                                      // runtime with this tag do not match
-    struct lock lock;                 // guards all below
-    struct task *free[STACK_CLASSES]; // through `next`, newest first
+    uint32_t tag;                        // of the runtime, for handles
+    uint32_t first_generation;           // random: handles of an earlier
+                                         // runtime with this tag do not match
+    struct lock lock;                    // guards all below
+    struct task *free[STACK_CLASSES];    // through `next`, newest first
     struct stacks stacks;
 };
 
 // 0 or -ENOMEM.
-int table_init(struct table *table, uint32_t limit, uint32_t tag,
-               uint32_t generation);
+int table_init(struct table *table, uint32_t tag, uint32_t generation);
 void table_deinit(struct table *table);
 
 // Takes up to `count` free slots with a stack of the class, newest first, and
-// appends them to the list. 0 if there is at least one, -ENOMEM, or -EAGAIN at
-// the limit.
+// appends them to the list. 0 if there is at least one, -ENOMEM, or -EAGAIN when
+// the table is full.
 int table_take(struct table *table, uint32_t class, uint32_t count,
                struct task_list *ret_tasks);
 

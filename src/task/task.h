@@ -121,7 +121,7 @@ struct task {
     uint64_t spawned;      // ticks
     atomic_u64 since; // ticks: entered its present state; relaxed: a figure,
                       // which a waker may write while a dump reads
-    uint64_t cpu;     // ticks on a worker, up to `since`
+    atomic_u64 cpu;   // ticks on a worker, up to `since`; relaxed: a figure
     const void *wait_object;  // the wait record: P1 publishes it
     int64_t wait_deadline;    //
     int32_t wait_fd;          //

@@ -709,8 +709,7 @@ static void check_deep(const weft_dump *dump, const weft_dump_task *task)
 
 static void *deep_body(void *arg)
 {
-    weft_task_options options = {.size = sizeof options,
-                                 .stack_size = 1 << 20};
+    weft_task_options options = {.size = sizeof options, .stack_size = 1 << 20};
     weft_channel *gate;
     weft_task task;
 

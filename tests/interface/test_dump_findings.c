@@ -11,11 +11,11 @@ enum { MEMBERS_MAX = 5 };
 // takes the next; the runtime's end cancels whoever still waits.
 struct member {
     weft_mutex *own;
-    weft_mutex *next;         // or NULL: it joins `target`
-    weft_task target;         //
-    atomic_uint *taken;       // members of the circle that have their own
-    unsigned count;           // members of the circle
-    int64_t patience_ns;      // of the second lock; 0: without limit
+    weft_mutex *next;    // or NULL: it joins `target`
+    weft_task target;    //
+    atomic_uint *taken;  // members of the circle that have their own
+    unsigned count;      // members of the circle
+    int64_t patience_ns; // of the second lock; 0: without limit
 };
 
 static void *lock_two(void *arg)
@@ -66,8 +66,7 @@ static void circle_init(struct circle *circle, unsigned count)
 static void circle_start(struct circle *circle, weft_runtime *runtime)
 {
     for (unsigned i = 0; i < circle->count; i++)
-        circle->tasks[i] =
-            spawn(runtime, NULL, lock_two, &circle->members[i]);
+        circle->tasks[i] = spawn(runtime, NULL, lock_two, &circle->members[i]);
 }
 
 // Ends the runtime, whose tasks must have been released first.
@@ -148,9 +147,8 @@ static void check_edge(const weft_dump *dump, size_t finding, size_t which)
 
     expect_is(weft_dump_get_finding_task(dump, finding, which, &id, &object),
               0);
-    expect_is(weft_dump_get_finding_task(dump, finding, next, &next_id,
-                                         &object),
-              0);
+    expect_is(
+        weft_dump_get_finding_task(dump, finding, next, &next_id, &object), 0);
     expect_is(weft_dump_find_task(dump, id, &at), 0);
     weft_dump_task task = task_at(dump, at);
     expect_is(task.state, WEFT_STATE_WAITING);
@@ -280,8 +278,8 @@ static void *join_the_next(void *arg)
     // one may not join itself, so ask for one's own place.
     while (ring->tasks[own].id != weft_task_self().id)
         own = (own + 1) % ring->count;
-    int error = weft_task_join(ring->tasks[(own + 1) % ring->count],
-                               WEFT_NEVER, NULL);
+    int error =
+        weft_task_join(ring->tasks[(own + 1) % ring->count], WEFT_NEVER, NULL);
     expect(error == 0 || error == -ECANCELED);
     return NULL;
 }

@@ -10,7 +10,7 @@
 #include "support/dumps.h"
 #include "support/skip.h"
 
-enum { COLUMNS_MAX = 100, MANY = 12000 };
+enum { COLUMNS_MAX = 100, MANY = 10500 };
 
 // Names as a program may have them, by mistake or malice.
 #define ODD_NAME "odd \"name\"\n\t\x01\x7f\\ \xc3\xa9 \xff\xfe </script> %s"
@@ -117,8 +117,8 @@ static void *in_scope(void *arg)
 
 __attribute__((noinline)) static int deep(int depth, weft_channel *gate)
 {
-    int result = depth > 0 ? deep(depth - 1, gate) + 1
-                           : (int)(intptr_t)receive(gate);
+    int result =
+        depth > 0 ? deep(depth - 1, gate) + 1 : (int)(intptr_t)receive(gate);
 
     __asm__ volatile("" : "+r"(result));
     return result;
@@ -210,8 +210,8 @@ static void end_everything(void)
 static weft_dump *take_everything(bool stuck)
 {
     start_everything();
-    weft_dump *dump = take_when(all.runtime, WEFT_STATE_WAITING,
-                                start_waiters());
+    weft_dump *dump =
+        take_when(all.runtime, WEFT_STATE_WAITING, start_waiters());
     if (!stuck)
         return dump;
     weft_dump_free(dump);
@@ -506,7 +506,7 @@ static void test_text_many(void **state)
     weft_dump *dump = take_many(runtime, channel);
     char *text = text_of(dump, NULL);
     check_columns(text);
-    (void)place_of(text, "12,000");
+    (void)place_of(text, "10,500");
     (void)place_of(text, "\"jobs\"");
     // All wait at one place, so they are one group.
     size_t lines = 0;

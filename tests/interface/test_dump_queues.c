@@ -20,10 +20,10 @@ enum {
 
 struct record {
     unsigned count;
-    uint8_t log[LOG_MAX];         // who took a step
-    uint64_t schedules[RUNNERS];  // runs of each
+    uint8_t log[LOG_MAX];        // who took a step
+    uint64_t schedules[RUNNERS]; // runs of each
     weft_worker_metrics metrics;
-    unsigned dumps;               // taken while it ran
+    unsigned dumps; // taken while it ran
 };
 
 struct runner {
@@ -199,6 +199,11 @@ struct crowd {
 
 static struct crowd *the_crowd; // of the test that runs
 
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
 static void *note_turn(void *arg)
 {
     the_crowd->order[the_crowd->count++] = (unsigned)(intptr_t)arg;
@@ -223,7 +228,6 @@ static void *spawn_crowd_and_dump(void *arg)
     crowd->dump = take(weft_runtime_self());
     return NULL;
 }
-
 
 // Whether places 0, 1, ... of a queue are taken once each, by so many tasks.
 static void check_places(const weft_dump *dump, uint32_t worker, size_t count)
@@ -384,6 +388,39 @@ static void test_figures_stay(void **state)
     expect_is(weft_runtime_free(runtime), 0);
 }
 
+// The same with a worker that comes to the meeting and has its queue emptied.
+static void *ask_with_queue(void *arg)
+{
+    weft_runtime *runtime = weft_runtime_self();
+    weft_worker_metrics before, after;
+    weft_task tasks[3]; // one in the next slot, two in the queue
+
+    for (int i = 0; i < 3; i++)
+        tasks[i] = spawn(NULL, NULL, nothing, NULL);
+    expect_is(weft_worker_metrics_get(runtime, 0, &before), 0);
+    weft_dump *dump = take(runtime);
+    expect_is(weft_worker_metrics_get(runtime, 0, &after), 0);
+    expect_is(worker_at(dump, 0).queued, 3);
+    weft_dump_free(dump);
+    expect_is(after.local_schedules, before.local_schedules);
+    expect_is(after.overflows, before.overflows);
+    expect_is(after.steals, before.steals);
+    expect_is(after.steal_operations, before.steal_operations);
+    expect_is(after.tasks_run, before.tasks_run + 1 + 3);
+    for (int i = 0; i < 3; i++)
+        (void)join(tasks[i]);
+    return arg;
+}
+
+static void test_figures_stay_when_met(void **state)
+{
+    weft_runtime *runtime = start(1);
+
+    (void)state;
+    expect_is(weft_runtime_run(runtime, ask_with_queue, NULL, NULL), 0);
+    expect_is(weft_runtime_free(runtime), 0);
+}
+
 // ---- The shared queue ----
 
 static void *spin_until(void *arg)
@@ -495,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_same_number_of_runs),
         cmocka_unit_test(test_more_than_a_queue_holds),
         cmocka_unit_test(test_figures_stay),
+        cmocka_unit_test(test_figures_stay_when_met),
         cmocka_unit_test(test_shared_queue_in_order),
         cmocka_unit_test(test_asked_by_a_task),
     };

@@ -251,11 +251,11 @@ static void refuse(const char *value)
 
 static void bad_names_body(void)
 {
-    static const char *const bad[] = {"NOSUCH", "SIG",    "KILL", "SIGSTOP",
-                                      "SEGV",   "USR1 ",  "0",    "-3",
-                                      "65",     "12x",    "9",    "usr1"};
-    static const int numbers[] = {-2, 65, 1000, INT_MIN, SIGKILL, SIGSTOP,
-                                  SIGSEGV};
+    static const char *const bad[] = {"NOSUCH", "SIG",   "KILL", "SIGSTOP",
+                                      "SEGV",   "USR1 ", "0",    "-3",
+                                      "65",     "12x",   "9",    "usr1"};
+    static const int numbers[] = {-2,      65,      1000,   INT_MIN,
+                                  SIGKILL, SIGSTOP, SIGSEGV};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         refuse(bad[i]);

@@ -354,17 +354,63 @@ static void *wander(void *arg)
     return arg;
 }
 
-// A trace that was kept is of one moment: a chain that the program can have.
-static void check_wandering(const weft_trace *trace)
-{
-    struct chain chain;
+// What a pc of such a task is; names take long, so they are remembered.
+enum kind { KIND_RUNTIME, KIND_STEP, KIND_WANDER };
 
-    chain_of_trace(trace, &chain);
-    expect_is(chain.end, WEFT_STACK_WHOLE);
-    expect(chain.count >= 1 && chain.count <= STEPS + 1);
-    expect_text(chain.frames[chain.count - 1].function, "wander");
-    for (size_t i = 0; i + 1 < chain.count; i++)
-        expect_text(chain.frames[i].function, "step");
+struct kinds {
+    size_t count;
+    struct {
+        uintptr_t pc;
+        enum kind kind;
+    } known[64];
+};
+
+static enum kind look_up(const weft_trace *trace, uintptr_t pc)
+{
+    weft_frame frame;
+
+    expect(weft_trace_get_frames(trace, pc, &frame, 1) >= 1);
+    if (frame.runtime)
+        return KIND_RUNTIME;
+    expect(frame.function != NULL);
+    if (strcmp(frame.function, "step") == 0)
+        return KIND_STEP;
+    expect_text(frame.function, "wander");
+    return KIND_WANDER;
+}
+
+static enum kind kind_of(const weft_trace *trace, uintptr_t pc,
+                         struct kinds *kinds)
+{
+    for (size_t i = 0; i < kinds->count; i++)
+        if (kinds->known[i].pc == pc)
+            return kinds->known[i].kind;
+    expect(kinds->count < sizeof kinds->known / sizeof *kinds->known);
+    kinds->known[kinds->count].pc = pc;
+    kinds->known[kinds->count].kind = look_up(trace, pc);
+    return kinds->known[kinds->count++].kind;
+}
+
+// A trace that was kept is of one moment: weft's own frames, then one step
+// within another, then their caller; or the task is new.
+static void check_wandering(const weft_trace *trace, struct kinds *kinds)
+{
+    const uintptr_t *pcs;
+    size_t count;
+    enum weft_stack_end end;
+    size_t at = 0;
+    size_t steps = 0;
+
+    expect_is(weft_trace_get_pcs(trace, &pcs, &count, &end), 0);
+    expect_is(end, WEFT_STACK_WHOLE);
+    while (at < count && kind_of(trace, pcs[at], kinds) == KIND_RUNTIME)
+        at++;
+    for (; at < count && kind_of(trace, pcs[at], kinds) == KIND_STEP; at++)
+        steps++;
+    expect(at < count && kind_of(trace, pcs[at], kinds) == KIND_WANDER);
+    expect(count == 1 || (steps >= 1 && steps <= STEPS));
+    while (++at < count) // those in which every task begins
+        expect_is(kind_of(trace, pcs[at], kinds), KIND_RUNTIME);
 }
 
 struct tracer {
@@ -376,7 +422,8 @@ struct tracer {
 static void *trace_many(void *arg)
 {
     struct tracer *tracer = arg;
-    unsigned times = scaled(3000);
+    struct kinds kinds = {0};
+    unsigned times = scaled(30000);
 
     for (unsigned n = 0; n < times; n++) {
         weft_trace *trace;
@@ -384,8 +431,7 @@ static void *trace_many(void *arg)
         expect(error == 0 || error == -EBUSY);
         if (error != 0)
             continue;
-        if (n % 50 == 0) // names take long
-            check_wandering(trace);
+        check_wandering(trace, &kinds);
         weft_trace_free(trace);
         atomic_fetch_add(&tracer->kept, 1);
     }

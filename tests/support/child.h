@@ -6,6 +6,7 @@
 #define WEFT_TESTS_CHILD_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -88,8 +88,7 @@ static inline void doze(void)
 
 static inline weft_runtime *start(unsigned workers)
 {
-    weft_runtime_options options = {.size = sizeof options,
-                                    .workers = workers};
+    weft_runtime_options options = {.size = sizeof options, .workers = workers};
     weft_runtime *runtime;
 
     expect_is(weft_runtime_new(&options, &runtime), 0);
@@ -254,9 +253,9 @@ static inline void chain_of_stack(const weft_dump *dump, uint32_t stack,
     size_t count;
 
     ret_chain->count = 0;
-    expect_is(weft_dump_get_stack(dump, stack, &pcs, &count, &ret_chain->end,
-                                  &error),
-              0);
+    expect_is(
+        weft_dump_get_stack(dump, stack, &pcs, &count, &ret_chain->end, &error),
+        0);
     for (size_t i = 0; i < count; i++) {
         int got = weft_dump_get_frames(dump, pcs[i], frames, 16);
         expect(got > 0 && got <= 16);

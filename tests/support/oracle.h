@@ -37,8 +37,7 @@ struct hop {
     int level;
 };
 
-#define ALWAYS_INLINE                                                          \
-    static inline __attribute__((always_inline, unused))
+#define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 #define NO_INLINE __attribute__((noinline))
 
 #define NOTE(site, level)                                                      \

@@ -96,7 +96,7 @@ static void test_growing_beyond_all_bounds(void **state)
     size_t room = 1;
 
     assert_false(grow(&items, &room, SIZE_MAX / 2, 16));
-    assert_false(grow(&items, &room, SIZE_MAX / 4 + 1, 1));
+    assert_false(grow(&items, &room, SIZE_MAX / 16 + 1, 16));
     assert_ptr_equal(items, before);
     assert_int_equal(room, 1);
     free(items);
