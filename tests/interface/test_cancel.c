@@ -25,35 +25,52 @@ static void *sleep_for_ever(void *arg)
 
 // ---- Cancelling. ----
 
-// Every blocking call of a cancelled task says so.
-static void *block_in_every_way(void *arg)
-{
+// Every blocking call of a cancelled task says so, whether or not it would have
+// to wait; but for those that serve to clean up.
+struct world {
     weft_channel *empty;
     weft_channel *full;
+    weft_mutex held; // by the task that made the world
+    weft_mutex free;
+};
+
+static void clean_up(struct world *world)
+{
     weft_task other = spawn(sleep_for_ever, NULL);
+    weft_scope scope;
+
+    expect_is(weft_task_join(other, WEFT_NEVER, NULL), -ECANCELED);
+    expect_is(weft_task_cancel(other), 0);
+    while (weft_task_join(other, WEFT_NEVER, NULL) != 0)
+        (void)weft_task_yield(); // it is joined once it has ended
+    expect_is(weft_mutex_lock(&world->free, WEFT_NEVER), 0);
+    expect_is(weft_mutex_unlock(&world->free), 0);
+    expect_is(weft_scope_enter(&scope, WEFT_NEVER), 0);
+    expect_is(weft_scope_leave(&scope), 0);
+}
+
+static void *block_in_every_way(void *arg)
+{
+    struct world *world = arg;
     int number = 0;
 
-    (void)arg;
-    expect_is(weft_channel_new(sizeof number, 1, NULL, &empty), 0);
-    expect_is(weft_channel_new(sizeof number, 1, NULL, &full), 0);
-    expect_is(weft_channel_send(full, &number, WEFT_NEVER), 0);
     for (int i = 0; i < 2; i++) {
         expect_is(weft_task_sleep(WEFT_NEVER), -ECANCELED);
         expect_is(weft_task_sleep(0), -ECANCELED);
         expect_is(weft_task_yield(), -ECANCELED);
-        expect_is(weft_task_join(other, WEFT_NEVER, NULL), -ECANCELED);
-        expect_is(weft_channel_recv(empty, &number, WEFT_NEVER), -ECANCELED);
-        expect_is(weft_channel_recv(empty, &number, 0), -ECANCELED);
-        expect_is(weft_channel_send(full, &number, WEFT_NEVER), -ECANCELED);
+        weft_channel *channels[] = {world->empty, world->full};
+        for (int j = 0; j < 2; j++) {
+            weft_channel *channel = channels[j];
+            expect_is(weft_channel_recv(channel, &number, WEFT_NEVER),
+                      -ECANCELED);
+            expect_is(weft_channel_recv(channel, &number, 0), -ECANCELED);
+            expect_is(weft_channel_send(channel, &number, WEFT_NEVER),
+                      -ECANCELED);
+            expect_is(weft_channel_send(channel, &number, 0), -ECANCELED);
+        }
+        expect_is(weft_mutex_lock(&world->held, WEFT_NEVER), -ECANCELED);
+        clean_up(world);
     }
-    // What need not wait takes effect.
-    expect_is(weft_channel_recv(full, &number, WEFT_NEVER), 0);
-    expect_is(weft_channel_send(full, &number, WEFT_NEVER), 0);
-    expect_is(weft_task_cancel(other), 0);
-    while (weft_task_join(other, WEFT_NEVER, NULL) != 0)
-        (void)weft_task_yield(); // it must have ended to be joined by us
-    expect_is(weft_channel_free(empty), 0);
-    expect_is(weft_channel_free(full), 0);
     return (void *)1;
 }
 
@@ -69,19 +86,49 @@ static void *wait_for_cancel(void *arg)
     return block_in_every_way(arg);
 }
 
+static void make_world(struct world *world)
+{
+    int number = 5;
+
+    expect_is(weft_channel_new(sizeof number, 1, NULL, &world->empty), 0);
+    expect_is(weft_channel_new(sizeof number, 1, NULL, &world->full), 0);
+    expect_is(weft_channel_send(world->full, &number, WEFT_NEVER), 0);
+    expect_is(weft_mutex_init(&world->held, NULL), 0);
+    expect_is(weft_mutex_init(&world->free, NULL), 0);
+    expect_is(weft_mutex_lock(&world->held, WEFT_NEVER), 0);
+}
+
+// Nothing in it has changed.
+static void end_world(struct world *world)
+{
+    int number = 0;
+
+    expect_is(weft_channel_recv(world->empty, &number, 0), -ETIMEDOUT);
+    expect_is(weft_channel_recv(world->full, &number, 0), 0);
+    expect_is(number, 5);
+    expect_is(weft_channel_free(world->empty), 0);
+    expect_is(weft_channel_free(world->full), 0);
+    expect_is(weft_mutex_unlock(&world->held), 0);
+    expect_is(weft_mutex_deinit(&world->held), 0);
+    expect_is(weft_mutex_deinit(&world->free), 0);
+}
+
 static void *cancel_in_every_state(void *arg)
 {
+    struct world world;
     weft_task task;
 
-    expect_is(join(spawn(cancel_itself, arg)), 1);
-    task = spawn(wait_for_cancel, arg); // most often before it first runs
+    make_world(&world);
+    expect_is(join(spawn(cancel_itself, &world)), 1);
+    task = spawn(wait_for_cancel, &world); // most often before it first runs
     expect_is(weft_task_cancel(task), 0);
     expect_is(join(task), 1);
-    task = spawn(wait_for_cancel, arg);
+    task = spawn(wait_for_cancel, &world);
     until_waiting(task, WEFT_WAIT_SLEEP);
     expect_is(weft_task_cancel(task), 0);
     expect_is(weft_task_cancel(task), 0);
     expect_is(join(task), 1);
+    end_world(&world);
     return arg;
 }
 

@@ -147,6 +147,101 @@ static void test_same_order(void **state)
     }
 }
 
+// ---- The next slot ----
+
+// A chain of tasks, each of which starts the next, and two that yield. The
+// worker prefers the chain's task, in its next slot, but not for ever: from
+// time to time it takes a yielder and leaves the next slot full. Dumps are
+// asked for by the chain, so some meet the worker just then.
+struct relay {
+    unsigned count;
+    uint8_t log[4096];
+    unsigned left; // of the chain
+    bool dumps;
+    weft_task yielders[2];
+};
+
+static struct relay relay;
+
+static void relay_log(uint8_t who)
+{
+    expect(relay.count < sizeof relay.log);
+    relay.log[relay.count++] = who;
+}
+
+static void *relay_yield(void *arg)
+{
+    while (relay.left > 0) {
+        relay_log((uint8_t)(intptr_t)arg);
+        expect_is(weft_task_yield(), 0);
+    }
+    return NULL;
+}
+
+// All that are to run are in the worker's queue, and know their places.
+static void check_relay(weft_task successor)
+{
+    weft_dump *dump = take(weft_runtime_self());
+    uint32_t places = 0;
+    weft_task queued[] = {relay.yielders[0], relay.yielders[1], successor};
+
+    for (size_t i = 0; i < 3; i++) {
+        weft_dump_task task = task_of(dump, queued[i]);
+        expect_is(task.worker, 0);
+        expect(task.queue_place < 3);
+        places |= 1u << task.queue_place;
+    }
+    expect_is(places, 7); // each another
+    expect_is(worker_at(dump, 0).queued, 3);
+    weft_dump_free(dump);
+}
+
+static void *relay_run(void *arg)
+{
+    weft_task successor;
+
+    relay_log(0);
+    if (--relay.left == 0)
+        return arg;
+    successor = spawn(NULL, NULL, relay_run, NULL);
+    if (relay.dumps)
+        check_relay(successor);
+    expect_is(weft_task_detach(successor), 0);
+    return arg;
+}
+
+static void *relay_main(void *arg)
+{
+    for (intptr_t i = 0; i < 2; i++)
+        relay.yielders[i] = spawn(NULL, NULL, relay_yield, (void *)(i + 1));
+    // Not joined: its end would put this task into the next slot.
+    expect_is(weft_task_spawn(NULL, relay_run, NULL, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        (void)join(relay.yielders[i]);
+    return arg;
+}
+
+static void run_relay(bool dumps, struct relay *ret_relay)
+{
+    weft_runtime *runtime = start(1);
+
+    relay = (struct relay){.left = 200, .dumps = dumps};
+    expect_is(weft_runtime_run(runtime, relay_main, NULL, NULL), 0);
+    expect_is(weft_runtime_free(runtime), 0);
+    *ret_relay = relay;
+}
+
+static void test_next_slot(void **state)
+{
+    static struct relay without, with;
+
+    (void)state;
+    run_relay(false, &without);
+    run_relay(true, &with);
+    expect_is(with.count, without.count);
+    expect(memcmp(with.log, without.log, with.count) == 0);
+}
+
 // ---- How often each runs ----
 
 struct lap_counter {
@@ -529,6 +624,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_order),
+        cmocka_unit_test(test_next_slot),
         cmocka_unit_test(test_same_number_of_runs),
         cmocka_unit_test(test_more_than_a_queue_holds),
         cmocka_unit_test(test_figures_stay),

@@ -472,6 +472,76 @@ static void test_ending_while_threads_join(void **state)
     }
 }
 
+// Calls by handle may come at any time, even after the end.
+enum { HANDLES = 200 };
+
+struct caller {
+    weft_task *tasks;
+    atomic_int *begun;
+    int kind;
+};
+
+static int call(weft_task task, int kind)
+{
+    switch (kind) {
+    case 0:
+        return weft_task_join(task, 0, NULL);
+    case 1:
+        return weft_task_detach(task);
+    case 2:
+        return weft_task_cancel(task);
+    default:
+        return weft_task_join(task, weft_time_after(10000), NULL);
+    }
+}
+
+static void *call_by_handle(void *arg)
+{
+    struct caller *caller = arg;
+    int gone = 0;
+
+    (void)atomic_fetch_add(caller->begun, 1);
+    while (gone < HANDLES) {
+        gone = 0;
+        for (int i = 0; i < HANDLES; i++) {
+            int error = call(caller->tasks[i], caller->kind);
+            expect(error == 0 || error == -ESRCH || error == -ETIMEDOUT ||
+                   error == -EBUSY);
+            gone += error == -ESRCH;
+        }
+    }
+    return NULL;
+}
+
+static void call_while_it_ends(unsigned workers)
+{
+    weft_runtime *runtime = start_with(workers);
+    weft_task tasks[HANDLES];
+    struct caller callers[4];
+    pthread_t threads[4];
+    atomic_int begun = 0;
+
+    for (int i = 0; i < HANDLES; i++)
+        tasks[i] = spawn_on(runtime, i % 4 ? echo : sleep_for_ever, NULL);
+    for (int i = 0; i < 4; i++) {
+        callers[i] = (struct caller){tasks, &begun, i};
+        expect_is(
+            pthread_create(&threads[i], NULL, call_by_handle, &callers[i]), 0);
+    }
+    while (atomic_load(&begun) < 4)
+        continue;
+    expect_is(weft_runtime_free(runtime), 0);
+    for (int i = 0; i < 4; i++)
+        expect_is(pthread_join(threads[i], NULL), 0);
+}
+
+static void test_handles_that_outlive_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < scaled(100); i++)
+        call_while_it_ends(1 + (unsigned)i % 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_no_new_tasks_at_the_end),
         cmocka_unit_test(test_ending_while_a_thread_spawns),
         cmocka_unit_test(test_ending_while_threads_join),
+        cmocka_unit_test(test_handles_that_outlive_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,8 +181,16 @@ struct firer {
 
 static void wait_for(atomic_u32 *word, uint32_t value)
 {
-    while (load_acquire(word) != value)
-        (void)sched_yield();
+    uint32_t now;
+
+    while ((now = load_acquire(word)) != value)
+        (void)port_futex_wait(word, now, INT64_MAX);
+}
+
+static void tell(atomic_u32 *word)
+{
+    (void)add_acq_rel(word, 1);
+    port_futex_wake(word, UINT32_MAX);
 }
 
 static void fire(struct race *race, uint32_t round, int outcome)
@@ -207,7 +215,7 @@ static void *fire_each(void *arg)
         for (uint32_t j = (i >> firer->number) % 8; j > 0; j--)
             port_pause();
         fire(race, i, firer->number + 1);
-        (void)add_acq_rel(&race->arrived, 1);
+        tell(&race->arrived);
     }
     return NULL;
 }
@@ -242,7 +250,7 @@ static void run_race(struct race *race)
         store_relaxed(&race->task.state, STATE(i, 0, PHASE_RUNNING));
         waiter_arm(&race->waiter, race->is_thread ? NULL : &race->task, false);
         store_relaxed(&race->arrived, 0);
-        store_release(&race->round, i + 1);
+        tell(&race->round);
         if (race->is_thread)
             outcome = (uint32_t)waiter_block(
                 &race->waiter, i % 2 ? INT64_MAX : port_now() + i % 3000);
