@@ -690,20 +690,6 @@ static void *ask_once(void *arg)
     return NULL;
 }
 
-static bool sleeps_in_futex(int tid)
-{
-    char path[64];
-    long number = -1;
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
-    FILE *file = fopen(path, "re");
-    expect(file != NULL);
-    if (fscanf(file, "%ld", &number) != 1)
-        number = -1; // "running"
-    (void)fclose(file);
-    return number == SYS_futex;
-}
-
 static void start_call(struct caller *caller, weft_runtime *runtime)
 {
     caller->runtime = runtime;

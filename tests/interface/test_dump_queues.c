@@ -151,14 +151,22 @@ static void test_same_order(void **state)
 
 // A chain of tasks, each of which starts the next, and two that yield. The
 // worker prefers the chain's task, in its next slot, but not for ever: from
-// time to time it takes a yielder and leaves the next slot full. Dumps are
-// asked for by the chain, so some meet the worker just then.
+// time to time it takes a yielder and leaves the next slot full. A thread asks
+// for a dump while a task of the chain runs, so that it meets the worker right
+// after that task: with the next slot full or not, and with nothing else that
+// could change the order.
 struct relay {
     unsigned count;
-    uint8_t log[4096];
-    unsigned left; // of the chain
+    uint8_t log[1024];
+    unsigned left;       // of the chain
+    weft_task queued[3]; // the yielders, and the chain's newest
     bool dumps;
-    weft_task yielders[2];
+    weft_runtime *runtime;
+    pthread_t thread;
+    atomic_int tid;       // of the thread
+    atomic_uint asked;    // dumps that the chain wants
+    atomic_uint answered; // of these, taken and checked
+    unsigned whole;       // of these
 };
 
 static struct relay relay;
@@ -167,6 +175,65 @@ static void relay_log(uint8_t who)
 {
     expect(relay.count < sizeof relay.log);
     relay.log[relay.count++] = who;
+}
+
+// All three are in the worker's queue, and each has another place.
+static void check_relay(void)
+{
+    weft_dump *dump = take(relay.runtime);
+    uint32_t places = 0;
+
+    if (info_of(dump).complete) {
+        for (size_t i = 0; i < 3; i++) {
+            weft_dump_task task = task_of(dump, relay.queued[i]);
+            expect_is(task.worker, 0);
+            expect(task.queue_place < 3);
+            places |= 1u << task.queue_place;
+        }
+        expect_is(places, 7);
+        expect_is(worker_at(dump, 0).queued, 3);
+        relay.whole++;
+    }
+    weft_dump_free(dump);
+}
+
+static void *relay_thread(void *arg)
+{
+    unsigned dumps = relay.left - 1;
+
+    atomic_store(&relay.tid, (int)syscall(SYS_gettid));
+    while (atomic_load(&relay.answered) < dumps) {
+        if (atomic_load(&relay.asked) == atomic_load(&relay.answered)) {
+            doze();
+            continue;
+        }
+        check_relay();
+        atomic_fetch_add(&relay.answered, 1);
+    }
+    return arg;
+}
+
+// Until the thread is inside its call.
+static void await_call(void)
+{
+    atomic_fetch_add(&relay.asked, 1);
+    while (!sleeps_in_futex(atomic_load(&relay.tid)))
+        continue;
+}
+
+static void *relay_run(void *arg)
+{
+    relay_log(0);
+    if (--relay.left == 0)
+        return arg;
+    if (relay.dumps) // the one before may still be being checked
+        while (atomic_load(&relay.asked) != atomic_load(&relay.answered))
+            continue;
+    relay.queued[2] = spawn(NULL, NULL, relay_run, NULL);
+    if (relay.dumps)
+        await_call();
+    expect_is(weft_task_detach(relay.queued[2]), 0);
+    return arg;
 }
 
 static void *relay_yield(void *arg)
@@ -178,68 +245,47 @@ static void *relay_yield(void *arg)
     return NULL;
 }
 
-// All that are to run are in the worker's queue, and know their places.
-static void check_relay(weft_task successor)
-{
-    weft_dump *dump = take(weft_runtime_self());
-    uint32_t places = 0;
-    weft_task queued[] = {relay.yielders[0], relay.yielders[1], successor};
-
-    for (size_t i = 0; i < 3; i++) {
-        weft_dump_task task = task_of(dump, queued[i]);
-        expect_is(task.worker, 0);
-        expect(task.queue_place < 3);
-        places |= 1u << task.queue_place;
-    }
-    expect_is(places, 7); // each another
-    expect_is(worker_at(dump, 0).queued, 3);
-    weft_dump_free(dump);
-}
-
-static void *relay_run(void *arg)
-{
-    weft_task successor;
-
-    relay_log(0);
-    if (--relay.left == 0)
-        return arg;
-    successor = spawn(NULL, NULL, relay_run, NULL);
-    if (relay.dumps)
-        check_relay(successor);
-    expect_is(weft_task_detach(successor), 0);
-    return arg;
-}
-
 static void *relay_main(void *arg)
 {
     for (intptr_t i = 0; i < 2; i++)
-        relay.yielders[i] = spawn(NULL, NULL, relay_yield, (void *)(i + 1));
+        relay.queued[i] = spawn(NULL, NULL, relay_yield, (void *)(i + 1));
     // Not joined: its end would put this task into the next slot.
     expect_is(weft_task_spawn(NULL, relay_run, NULL, NULL), 0);
     for (int i = 0; i < 2; i++)
-        (void)join(relay.yielders[i]);
+        (void)join(relay.queued[i]);
     return arg;
 }
 
-static void run_relay(bool dumps, struct relay *ret_relay)
+static void run_relay(bool dumps)
 {
-    weft_runtime *runtime = start(1);
-
-    relay = (struct relay){.left = 200, .dumps = dumps};
-    expect_is(weft_runtime_run(runtime, relay_main, NULL, NULL), 0);
-    expect_is(weft_runtime_free(runtime), 0);
-    *ret_relay = relay;
+    memset(&relay, 0, sizeof relay);
+    relay.runtime = start(1);
+    relay.left = 100;
+    relay.dumps = dumps;
+    if (dumps) {
+        expect_is(pthread_create(&relay.thread, NULL, relay_thread, NULL), 0);
+        while (atomic_load(&relay.tid) == 0)
+            doze();
+    }
+    expect_is(weft_runtime_run(relay.runtime, relay_main, NULL, NULL), 0);
+    if (dumps)
+        (void)pthread_join(relay.thread, NULL);
+    expect_is(weft_runtime_free(relay.runtime), 0);
 }
 
 static void test_next_slot(void **state)
 {
-    static struct relay without, with;
+    uint8_t log[sizeof relay.log];
+    unsigned count;
 
     (void)state;
-    run_relay(false, &without);
-    run_relay(true, &with);
-    expect_is(with.count, without.count);
-    expect(memcmp(with.log, without.log, with.count) == 0);
+    run_relay(false);
+    count = relay.count;
+    memcpy(log, relay.log, sizeof log);
+    run_relay(true);
+    expect_is(relay.count, count);
+    expect(memcmp(relay.log, log, count) == 0);
+    expect(relay.whole > 50); // a loaded machine may keep the worker away
 }
 
 // ---- How often each runs ----

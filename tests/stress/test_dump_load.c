@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "support/dumps.h"
 
@@ -314,14 +315,19 @@ static void test_eight_workers(void **state)
 
 // ---- From outside: spawning and joining by threads meanwhile ----
 
+// Joins tasks that have ended as well as such as have not; each slot is used
+// again at once.
 static void *spawn_from_outside(void *arg)
 {
     struct load *load = arg;
 
-    for (intptr_t i = 0; !atomic_load(&load->stop); i++)
-        expect_is(
-            join(spawn(load->runtime, "from outside", be_a_child, (void *)i)),
-            i);
+    for (intptr_t i = 0; !atomic_load(&load->stop); i++) {
+        weft_task task =
+            spawn(load->runtime, "from outside", be_a_child, (void *)i);
+        for (int j = 0; j < i % 64; j++)
+            (void)sched_yield();
+        expect_is(join(task), i);
+    }
     return NULL;
 }
 

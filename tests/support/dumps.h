@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <weft/weft.h>
 
 #include <cmocka.h>
@@ -84,6 +86,22 @@ static inline unsigned scaled(unsigned often)
 static inline void doze(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+// Whether a thread of this process sleeps in a futex: one that was about to ask
+// for a dump has done so.
+static inline bool sleeps_in_futex(int tid)
+{
+    char path[64];
+    long number = -1;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+    FILE *file = fopen(path, "re");
+    expect(file != NULL);
+    if (fscanf(file, "%ld", &number) != 1)
+        number = -1; // "running"
+    (void)fclose(file);
+    return number == SYS_futex;
 }
 
 static inline weft_runtime *start(unsigned workers)

@@ -324,8 +324,11 @@ static void small_stack(void **state)
     void *wrong;
 
     (void)state;
+    long least = sysconf(_SC_THREAD_STACK_MIN);
     assert_int_equal(pthread_attr_init(&attributes), 0);
-    assert_int_equal(pthread_attr_setstacksize(&attributes, 65536), 0);
+    assert_int_equal(pthread_attr_setstacksize(
+                         &attributes, least > 65536 ? (size_t)least : 65536),
+                     0);
     if (pthread_create(&thread, &attributes, look_up_all, dump))
         skip_because("no thread with so small a stack");
     assert_int_equal(pthread_join(thread, &wrong), 0);
@@ -417,7 +420,11 @@ static void without_libdw(void **state)
              "LD_LIBRARY_PATH=%s /proc/%d/exe without-libdw", directory,
              (int)getpid());
     FILE *output = popen(command, "r");
-    assert_non_null(output);
+    if (!output) {
+        unlink(file);
+        rmdir(directory);
+        skip_because("no shell to start the program with");
+    }
     size_t size = fread(text, 1, sizeof(text) - 1, output);
     int status = pclose(output);
     unlink(file);
