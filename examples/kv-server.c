@@ -1,365 +1,357 @@
 // kv-server.c -- A key-value server that speaks RESP, the protocol of Redis.
 //
-// Each connection is a task that reads, runs every whole command that came and
-// writes all replies at once, as if it were alone: a call that waits parks the
-// task, and its worker runs others. TRANSFER locks two accounts in the order
-// given, as a careless bank would: two opposite transfers deadlock. At
-// `kill -QUIT` weft says so, and what every task does, on standard error, and
-// as JSON in the file that WEFT_DUMP_FILE names.
+// Each connection is a task that takes a command, runs it and replies, as if it
+// were alone: a call that waits parks the task, even from within stdio, and its
+// worker runs others. TRANSFER locks two accounts in the order given, as a
+// careless bank would: two opposite transfers deadlock. At `kill -QUIT` weft
+// says so, and what every task does, on standard error, and as JSON in the file
+// that WEFT_DUMP_FILE names.
 #include <argp.h>
+#include <err.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <weft/weft.h>
 
-#include "resp.h"
-#include "store.h"
-
 #define NOT_AN_INTEGER "value is not an integer or out of range"
-#define LEDGER_NS (50 * WEFT_MILLISECOND) // a transfer's talk with the ledger
-#define RETRY_NS (50 * WEFT_MILLISECOND)  // after a failure to accept
+#define PROTOCOL_ERROR "Protocol error: invalid "
 
-enum { ECHO, PING, INCR, TRANSFER, DBSIZE, INFO, COMMAND, QUIT, SIMPLE };
-enum { GET = SIMPLE, SET, EXPIRE, TTL, ONE_KEY };
-enum { MGET = ONE_KEY, DEL, EXISTS, COMMANDS, ANY = RESP_ARGS_MAX };
+enum {
+    ARGS = 1024,            // most arguments of a command, its name included
+    COMMAND_SIZE = 1 << 20, // bytes of all arguments
+    OUT_FULL = 1 << 19,     // bytes of replies that are sent at once
+    BUCKETS = 1 << 17,      // more keys make longer chains
+};
 
-// By command: name; fewest and most arguments, the name included.
-static const struct {
-    const char *name;
-    size_t least, most;
-} commands[COMMANDS] = {
-    {"echo", 2, 2},   {"ping", 1, 2},   {"incr", 2, 2},      {"transfer", 4, 4},
-    {"dbsize", 1, 1}, {"info", 1, ANY}, {"command", 1, ANY}, {"quit", 1, ANY},
-    {"get", 2, 2},    {"set", 3, ANY},  {"expire", 3, 3},    {"ttl", 2, 2},
-    {"mget", 2, ANY}, {"del", 2, ANY},  {"exists", 2, ANY}};
+struct slice {
+    char *data; // a zero follows; NULL: there is none
+    size_t length;
+};
 
 struct conn {
     weft_fd fd;
-    struct resp resp;
+    FILE *in, *out; // from `fd`; to `replies`
+    struct slice replies, args[ARGS];
+    size_t argc;
+    bool closing; // no further command is taken
 };
 
+// A chain of keys. Nobody parks who holds its mutex: any kind of mutex will do.
+static struct bucket {
+    pthread_mutex_t mutex;
+    struct entry *first;
+} buckets[BUCKETS];
+
+// A key. It is freed once it has no value, unless it has been an account.
+struct entry {
+    weft_mutex account; // held throughout a transfer
+    struct bucket *bucket;
+    struct entry *next;
+    struct slice value;
+    int64_t expires_ns; // or WEFT_NEVER
+    bool is_account;
+    size_t length;
+    char key[]; // a zero follows
+};
+
+enum { GET, MGET, TRANSFER, SET, INCR, EXPIRE, TTL, DEL, EXISTS, ON_KEYS };
+enum { PING = ON_KEYS, ECHO, DBSIZE, INFO, COMMAND, QUIT, COMMANDS };
+static const struct {
+    const char *name;
+    size_t least, most, keys; // arguments, the name included; which are keys
+} commands[COMMANDS] = {
+    {"get", 2, 2, 1},     {"mget", 2, ARGS, ARGS}, {"transfer", 4, 4, 2},
+    {"set", 3, 3, 1},     {"incr", 2, 2, 1},       {"expire", 3, 3, 1},
+    {"ttl", 2, 2, 1},     {"del", 2, ARGS, ARGS},  {"exists", 2, ARGS, ARGS},
+    {"ping", 1, 2, 0},    {"echo", 2, 2, 0},       {"dbsize", 1, 1, 0},
+    {"info", 1, ARGS, 0}, {"command", 1, ARGS, 0}, {"quit", 1, ARGS, 0}};
+
+static const struct slice none;
 static const char *address = "127.0.0.1";
 static uint16_t port = 6380;
-static int64_t started_ns;
-static _Atomic int64_t clients, commands_run, exit_status;
+static _Atomic int64_t clients, keys, commands_run;
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    if (memory == NULL) // what could a server of data in memory do without?
+        err(EXIT_FAILURE, "no memory");
+    return memory;
+}
+
+// Reads an integer, as strictly as Redis: no blanks, no zeros in front.
+static bool to_integer(struct slice text, int64_t *ret_value)
+{
+    const char *first = text.data + (*text.data == '-');
+    char *end;
+    errno = 0;
+    *ret_value = strtol(text.data, &end, 10);
+    return errno == 0 && end == text.data + text.length &&
+           (*first > '0' || (*first == '0' && text.length == 1));
+}
+
+static void set(struct entry *entry, struct slice value, int64_t expires_ns)
+{
+    keys += (value.data != NULL) - (entry->value.data != NULL);
+    free(entry->value.data);
+    entry->value = value;
+    entry->expires_ns = expires_ns;
+}
+
+// Locks a key's bucket and gives its entry, old or new; drops expired ones.
+static struct entry *open_entry(struct slice key)
+{
+    uint64_t hash = 0xcbf29ce484222325; // FNV-1a
+    for (size_t i = 0; i < key.length; i++)
+        hash = (hash ^ (unsigned char)key.data[i]) * 0x100000001b3;
+    struct bucket *bucket = &buckets[(hash ^ hash >> 32) % BUCKETS];
+    struct entry **link = &bucket->first, *entry;
+    pthread_mutex_lock(&bucket->mutex);
+    while ((entry = *link) != NULL) {
+        if (entry->expires_ns <= weft_time_now())
+            set(entry, none, WEFT_NEVER);
+        if (entry->length == key.length &&
+            memcmp(entry->key, key.data, key.length) == 0)
+            return entry;
+        if (entry->value.data == NULL && !entry->is_account) {
+            *link = entry->next;
+            free(entry);
+        } else {
+            link = &entry->next;
+        }
+    }
+    *link = entry = allocate(sizeof(*entry) + key.length + 1);
+    *entry = (struct entry){
+        .bucket = bucket, .expires_ns = WEFT_NEVER, .length = key.length};
+    memcpy(entry->key, key.data, key.length + 1);
+    weft_mutex_init(&entry->account, entry->key);
+    return entry;
+}
+
+// Adds to a key's number. False: it is none, or the sum is none.
+static bool add(struct slice key, int64_t delta, int64_t *ret_sum)
+{
+    struct entry *entry = open_entry(key);
+    *ret_sum = 0;
+    bool fits = entry->value.data == NULL || to_integer(entry->value, ret_sum);
+    fits = fits && !__builtin_add_overflow(*ret_sum, delta, ret_sum);
+    if (fits) {
+        struct slice text = {allocate(24), 0};
+        text.length = (size_t)sprintf(text.data, "%ld", *ret_sum);
+        set(entry, text, entry->expires_ns);
+    }
+    pthread_mutex_unlock(&entry->bucket->mutex);
+    return fits;
+}
 
 // Locks in the order given: the mistake that this server is there to show.
-static int transfer(struct slice from, struct slice to, int64_t sum)
+static const char *transfer(struct conn *c, weft_mutex **accounts, int64_t sum)
 {
-    weft_mutex *first = store_lock_of(from), *second = store_lock_of(to);
-    int error = weft_mutex_lock(first, WEFT_NEVER);
-    if (error < 0)
-        return error;
-    error = weft_task_sleep(weft_time_after(LEDGER_NS));
-    if (error == 0)
-        error = weft_mutex_lock(second, WEFT_NEVER);
-    if (error == 0) {
-        error = store_add(from, -sum, 0, NULL);
-        if (error == 0 && (error = store_add(to, sum, INT64_MIN, NULL)) < 0)
-            store_add(from, sum, INT64_MIN, NULL);
-        weft_mutex_unlock(second);
+    const char *error = "both accounts are the same";
+    int64_t left;
+    if (weft_mutex_lock(accounts[1], WEFT_NEVER) < 0)
+        return "the server is stopping";
+    weft_task_sleep(
+        weft_time_after(50 * WEFT_MILLISECOND)); // a talk with the ledger
+    if (weft_mutex_lock(accounts[0], WEFT_NEVER) == 0) {
+        bool taken = add(c->args[1], -sum, &left), enough = left >= 0;
+        bool given = taken && enough && add(c->args[2], sum, &left);
+        if (taken && !given)
+            add(c->args[1], sum, &left);
+        error = given ? NULL : enough ? NOT_AN_INTEGER : "insufficient funds";
+        weft_mutex_unlock(accounts[0]);
     }
-    weft_mutex_unlock(first);
+    weft_mutex_unlock(accounts[1]);
     return error;
 }
 
-static void reply_error(struct resp *resp, int error)
+static void reply(FILE *out, struct slice text)
 {
-    if (error == -EDOM)
-        resp_error(resp, NOT_AN_INTEGER);
-    else if (error == -EOVERFLOW)
-        resp_error(resp, "increment or decrement would overflow");
-    else if (error == -ERANGE)
-        resp_error(resp, "insufficient funds");
-    else if (error == -EDEADLK)
-        resp_error(resp, "both accounts are the same");
-    else
-        resp_error(resp, "%s", strerror(-error));
+    fprintf(out, text.data == NULL ? "$-1" : "$%zu\r\n", text.length);
+    fwrite(text.data, 1, text.length, out);
+    fputs("\r\n", out);
 }
 
-static void flush(struct conn *conn)
+// Sends the replies, then waits for input; stdio calls it when it has none.
+static ssize_t exchange(void *conn, char *data, size_t size)
 {
-    size_t size = conn->resp.out_end;
-    ssize_t sent = weft_fd_write(conn->fd, conn->resp.out, size, WEFT_NEVER);
-    conn->resp.closing |= sent != (ssize_t)size;
-    conn->resp.out_end = 0;
+    struct conn *c = conn;
+    fflush(c->out);
+    weft_fd_write(c->fd, c->replies.data, c->replies.length, WEFT_NEVER);
+    rewind(c->out);
+    return size == 0 ? 0 : weft_fd_read(c->fd, data, size, WEFT_NEVER);
 }
 
-static void run_info(struct resp *resp)
+static void run_info(FILE *out)
 {
-    weft_runtime_metrics all = {0};
-    uint64_t runs = 0, parks = 0, steals = 0;
-    char text[1024];
-
-    weft_runtime_metrics_get(weft_runtime_self(), &all);
-    for (unsigned i = 0; i < all.workers; i++) {
-        weft_worker_metrics one = {0};
-        weft_worker_metrics_get(weft_runtime_self(), i, &one);
-        runs += one.tasks_run;
-        parks += one.parks;
-        steals += one.steals;
-    }
+    weft_runtime_metrics m = {0};
+    char text[256];
+    weft_runtime_metrics_get(weft_runtime_self(), &m);
     int length = snprintf(
         text, sizeof(text),
-        "# Server\r\nprocess_id:%d\r\ntcp_port:%d\r\nuptime_in_seconds:%ld\r\n"
-        "\r\n# Clients\r\nconnected_clients:%ld\r\n"
-        "\r\n# Stats\r\ntotal_commands_processed:%ld\r\n"
-        "\r\n# Keyspace\r\ndb0:keys=%ld\r\n"
-        "\r\n# Weft\r\nversion:%s\r\nworkers:%u\r\ntasks_live:%lu\r\n"
-        "tasks_spawned:%lu\r\ntasks_run:%lu\r\nparks:%lu\r\nsteals:%lu\r\n"
-        "dumps:%lu\r\n",
-        getpid(), port, (weft_time_now() - started_ns) / WEFT_SECOND, clients,
-        commands_run, store_count(), WEFT_VERSION, all.workers, all.tasks_live,
-        all.tasks_spawned, runs, parks, steals, all.dumps);
-    resp_reply_string(resp, (struct slice){text, (size_t)length});
+        "tcp_port:%d\r\nconnected_clients:%ld\r\ndb0:keys=%ld\r\nworkers:%u\r\n"
+        "total_commands_processed:%ld\r\ntasks_live:%lu\r\ndumps:%lu\r\n",
+        port, clients, keys, m.workers, commands_run, m.tasks_live, m.dumps);
+    reply(out, (struct slice){text, (size_t)length});
 }
 
-static void run_simple(struct resp *resp, int command)
+// Runs a command on its keys.
+static const char *run_on_keys(struct conn *c, int command)
 {
-    int64_t number;
-    int error;
-
-    switch (command) {
-    case PING:
-    case ECHO:
-        if (resp->argc > 1)
-            return resp_reply_string(resp, resp->args[1]);
-        return resp_reply(resp, "+PONG\r\n");
-    case TRANSFER:
-        if (!slice_to_integer(resp->args[3], &number) || number <= 0)
-            return reply_error(resp, -EDOM);
-        error = transfer(resp->args[1], resp->args[2], number);
-        return error < 0 ? reply_error(resp, error) : resp_reply(resp, RESP_OK);
-    case INCR:
-        error = store_add(resp->args[1], 1, INT64_MIN, &number);
-        return error < 0 ? reply_error(resp, error)
-                         : resp_reply_integer(resp, number);
-    case DBSIZE:
-        return resp_reply_integer(resp, store_count());
-    case INFO:
-        return run_info(resp);
-    case COMMAND:
-        resp_reply(resp, "*%d\r\n", resp->argc == 1 ? COMMANDS : 0);
-        for (int i = 0; resp->argc == 1 && i < COMMANDS; i++)
-            resp_reply(resp, "*6\r\n+%s\r\n:-%zu\r\n*0\r\n:0\r\n:0\r\n:0\r\n",
-                       commands[i].name, commands[i].least);
-        return;
-    case QUIT:
-        resp->closing = true;
-        return resp_reply(resp, RESP_OK);
+    weft_mutex *accounts[2]; // of the last two keys
+    const char *error = NULL;
+    int64_t number = 0, amount = 0, now = weft_time_now();
+    if ((command == EXPIRE || command == TRANSFER) &&
+        (!to_integer(c->args[c->argc - 1], &amount) ||
+         amount != (int32_t)amount || (command == TRANSFER && amount <= 0)))
+        return NOT_AN_INTEGER;
+    for (size_t i = 1; i <= commands[command].keys && i < c->argc; i++) {
+        struct entry *entry = open_entry(c->args[i]);
+        bool found = entry->value.data != NULL;
+        number += command == TTL ? found - 2 : found;
+        accounts[i % 2] = &entry->account;
+        entry->is_account |= command == TRANSFER;
+        if (command <= MGET)
+            reply(c->out, entry->value);
+        else if (command == TTL && entry->expires_ns != WEFT_NEVER)
+            number = (entry->expires_ns - now + WEFT_SECOND / 2) / WEFT_SECOND;
+        else if (command == EXPIRE && found)
+            entry->expires_ns = now + amount * WEFT_SECOND;
+        else if (command == SET || command == DEL)
+            set(entry, command == SET ? c->args[2] : none, WEFT_NEVER);
+        if (command == SET)
+            c->args[2] = none; // it is the entry's now
+        pthread_mutex_unlock(&entry->bucket->mutex);
+        if (ftell(c->out) > OUT_FULL)
+            exchange(c, NULL, 0);
     }
+    if (command == TRANSFER)
+        error = transfer(c, accounts, amount);
+    else if (command == INCR && !add(c->args[1], 1, &number))
+        error = NOT_AN_INTEGER;
+    if (error == NULL && command >= TRANSFER)
+        fprintf(c->out, command <= SET ? "+OK\r\n" : ":%ld\r\n", number);
+    return error;
 }
 
-// Reads a delay: when it will have passed. False: the error is replied.
-static bool read_delay(struct resp *resp, size_t which, int64_t unit_ns,
-                       int64_t *ret_end)
+// Runs a command. Returns what is wrong with it, or NULL.
+static const char *run(struct conn *c)
 {
-    int64_t delay;
-    bool in_set = which > 2;
-
-    if (!slice_to_integer(resp->args[which], &delay))
-        resp_error(resp, NOT_AN_INTEGER);
-    else if ((in_set && delay <= 0) ||
-             __builtin_mul_overflow(delay, unit_ns, &delay) ||
-             __builtin_add_overflow(delay, weft_time_now(), ret_end))
-        resp_error(resp, "invalid expire time in '%s' command",
-                   in_set ? "set" : "expire");
-    else
-        return true;
-    return false;
-}
-
-static void run_set(struct resp *resp, struct place *place)
-{
-    bool nx = false, xx = false;
-    int64_t expires_ns = WEFT_NEVER;
-
-    for (size_t i = 3; i < resp->argc; i++) {
-        const char *option = resp->args[i].data;
-        bool ms = strcasecmp(option, "PX") == 0;
-        if (strcasecmp(option, "NX") == 0 && !xx)
-            nx = true;
-        else if (strcasecmp(option, "XX") == 0 && !nx)
-            xx = true;
-        else if ((!ms && strcasecmp(option, "EX") != 0) ||
-                 expires_ns != WEFT_NEVER || ++i == resp->argc)
-            return resp_error(resp, "syntax error");
-        else if (!read_delay(resp, i, ms ? WEFT_MILLISECOND : WEFT_SECOND,
-                             &expires_ns))
-            return;
-    }
-    if (*place->link != NULL ? nx : xx)
-        return resp_reply(resp, RESP_NONE);
-    store_put(place, resp->args[2], expires_ns);
-    resp_reply(resp, RESP_OK);
-}
-
-static void run_on_key(struct resp *resp, int command, struct place *place)
-{
-    struct entry *entry = *place->link;
-    int64_t number;
-
-    switch (command) {
-    case GET:
-    case MGET:
-        if (entry != NULL)
-            return resp_reply_string(resp, entry->value);
-        return resp_reply(resp, RESP_NONE);
-    case SET:
-        return run_set(resp, place);
-    case EXPIRE:
-        if (!read_delay(resp, 2, WEFT_SECOND, &number))
-            return;
-        if (entry != NULL)
-            entry->expires_ns = number;
-        return resp_reply_integer(resp, entry != NULL);
-    case TTL:
-        if (entry == NULL || entry->expires_ns == WEFT_NEVER)
-            return resp_reply_integer(resp, entry == NULL ? -2 : -1);
-        number = entry->expires_ns - weft_time_now() + WEFT_SECOND / 2;
-        return resp_reply_integer(resp, number / WEFT_SECOND);
-    case DEL:
-        if (entry != NULL)
-            store_drop(place);
-    }
-}
-
-static void run_on_keys(struct conn *conn, int command)
-{
-    struct resp *resp = &conn->resp;
-    size_t end = command < ONE_KEY ? 2 : resp->argc;
-    int64_t found = 0;
-
-    if (command == MGET)
-        resp_reply(resp, "*%zu\r\n", end - 1);
-    for (size_t i = 1; i < end; i++) {
-        struct place place;
-        if (!store_open(resp->args[i], &place))
-            return;
-        found += *place.link != NULL;
-        run_on_key(resp, command, &place);
-        store_close(&place);
-        if (resp->out_end > RESP_OUT_FULL)
-            flush(conn);
-    }
-    if (command == DEL || command == EXISTS)
-        resp_reply_integer(resp, found);
-}
-
-static void run(struct conn *conn)
-{
-    struct resp *resp = &conn->resp;
-    const char *name = resp->args[0].data;
     int command = 0;
-
-    while (command < COMMANDS && strcasecmp(name, commands[command].name) != 0)
-        command++;
-    if (command == COMMANDS)
-        resp_error(resp,
-                   "unknown command '%.128s', with args beginning with: %.128s",
-                   name, resp->argc > 1 ? resp->args[1].data : "");
-    else if (resp->argc < commands[command].least ||
-             resp->argc > commands[command].most)
-        resp_error(resp, "wrong number of arguments for '%s' command",
-                   commands[command].name);
-    else if (command < SIMPLE)
-        run_simple(resp, command);
+    while (strcasecmp(c->args[0].data, commands[command].name) != 0) {
+        if (++command == COMMANDS)
+            return "unknown command";
+    }
+    if (c->argc < commands[command].least || c->argc > commands[command].most)
+        return "wrong number of arguments";
+    size_t listed = c->argc == 1 ? COMMANDS : 0;
+    if (command == MGET || command == COMMAND)
+        fprintf(c->out, "*%zu\r\n", command == MGET ? c->argc - 1 : listed);
+    if (commands[command].keys > 0)
+        return run_on_keys(c, command);
+    c->closing = command == QUIT;
+    if (command == DBSIZE)
+        fprintf(c->out, ":%ld\r\n", keys);
+    else if (command == INFO)
+        run_info(c->out);
+    else if (command <= ECHO && c->argc > 1)
+        reply(c->out, c->args[1]);
+    else if (command == COMMAND)
+        for (size_t i = 0; i < listed; i++)
+            fprintf(c->out, "*6\r\n+%s\r\n:-%zu\r\n*0\r\n:0\r\n:0\r\n:0\r\n",
+                    commands[i].name, commands[i].least);
     else
-        run_on_keys(conn, command);
-}
-
-static void serve(struct conn *conn)
-{
-    ssize_t count = 1;
-
-    while (count > 0 && !conn->resp.closing) {
-        struct slice space = resp_space(&conn->resp);
-        count = weft_fd_read(conn->fd, space.data, space.length, WEFT_NEVER);
-        conn->resp.in_end += count > 0 ? (size_t)count : 0;
-        int64_t number = 0;
-        for (; resp_next(&conn->resp); number++)
-            run(conn);
-        commands_run += number;
-        flush(conn);
-    }
-}
-
-static void *conn_main(void *arg)
-{
-    weft_fd fd = {(uint64_t)(uintptr_t)arg};
-    char name[WEFT_ADDRESS_MAX + 8] = "conn ";
-    struct conn *conn =
-        mmap(NULL, sizeof(*conn), PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (conn != MAP_FAILED) {
-        madvise(conn, sizeof(*conn), MADV_NOHUGEPAGE);
-        weft_tcp_address(fd, true, name + strlen(name), NULL);
-        weft_task_set_name(name);
-        clients++;
-        conn->fd = fd;
-        serve(conn);
-        clients--;
-        munmap(conn, sizeof(*conn));
-    }
-    weft_fd_close(fd);
+        fputs(command == QUIT ? "+OK\r\n" : "+PONG\r\n", c->out);
     return NULL;
 }
 
-static void *listener_main(void *unused)
+// The number in a line such as "$5\r\n".
+static struct slice number_in(char *line)
+{
+    return (struct slice){line + 1, strcspn(line + 1, "\r")};
+}
+
+// Takes a command: a line of words, or "*1\r\n", "$4\r\n" and "PING\r\n".
+static const char *take_command(struct conn *c)
+{
+    char line[2 * ARGS], *rest = line, *word;
+    int64_t count = 0, length, left = COMMAND_SIZE;
+    if (fgets_unlocked(line, sizeof(line), c->in) == NULL ||
+        strchr(line, '\n') == NULL)
+        return PROTOCOL_ERROR "inline request";
+    while (*line != '*' && (word = strsep(&rest, " \t\r\n")) != NULL) {
+        size_t size = strlen(word) + 1;
+        if (size > 1)
+            c->args[c->argc++] =
+                (struct slice){strcpy(allocate(size), word), size - 1};
+    }
+    if (*line == '*' && (!to_integer(number_in(line), &count) || count > ARGS))
+        return PROTOCOL_ERROR "multibulk length";
+    for (; count > 0; count--, left -= length) {
+        if (fgets_unlocked(line, sizeof(line), c->in) == NULL || *line != '$' ||
+            !to_integer(number_in(line), &length) || length < 0 ||
+            length > left)
+            return PROTOCOL_ERROR "bulk length";
+        size_t size = (size_t)length + 2;
+        char *data = allocate(size);
+        c->args[c->argc++] = (struct slice){data, size - 2};
+        if (fread_unlocked(data, 1, size, c->in) < size)
+            return PROTOCOL_ERROR "end";
+        data[length] = '\0';
+    }
+    return NULL;
+}
+
+static void *conn_main(void *id)
+{
+    struct conn c = {.fd = {(uint64_t)(uintptr_t)id}};
+    char name[WEFT_ADDRESS_MAX + 8] = "conn ";
+    weft_tcp_address(c.fd, true, name + strlen(name), NULL);
+    weft_task_set_name(name);
+    c.in = fopencookie(&c, "r", (cookie_io_functions_t){.read = exchange});
+    c.out = open_memstream(&c.replies.data, &c.replies.length);
+    if (c.in == NULL || c.out == NULL)
+        err(EXIT_FAILURE, "no memory");
+    for (clients++; !c.closing; commands_run++) {
+        const char *error = take_command(&c);
+        c.closing = error != NULL;
+        if (error == NULL && c.argc > 0)
+            error = run(&c);
+        if (error != NULL)
+            fprintf(c.out, "-ERR %s\r\n", error);
+        while (c.argc > 0)
+            free(c.args[--c.argc].data);
+    }
+    exchange(&c, NULL, 0);
+    clients--;
+    fclose(c.in);
+    fclose(c.out);
+    free(c.replies.data);
+    weft_fd_close(c.fd);
+    return NULL;
+}
+
+static void *listen_main(void *unused)
 {
     char text[WEFT_ADDRESS_MAX];
-    weft_task_options sweeper = {.size = sizeof(sweeper), .name = "sweeper"};
     weft_fd listener, fd;
     int error = weft_tcp_listen(address, port, 0, &listener);
-
-    if (error < 0) {
-        fprintf(stderr, "kv-server: cannot listen on %s port %u: %s\n", address,
-                port, strerror(-error));
-        exit_status = EXIT_FAILURE;
-        kill(getpid(), SIGTERM);
-        return unused;
-    }
+    if (error < 0)
+        errx(EXIT_FAILURE, "%s port %d: %s", address, port, strerror(-error));
     weft_tcp_address(listener, false, text, &port);
     printf("kv-server: listening on %s\n", text);
     fflush(stdout);
-    weft_task_spawn(&sweeper, store_sweep, NULL, NULL);
-    while (error != -ECANCELED) {
-        error = weft_tcp_accept(listener, WEFT_NEVER, &fd);
-        if (error == 0 && weft_task_spawn(NULL, conn_main,
-                                          (void *)(uintptr_t)fd.id, NULL) < 0)
-            error = weft_fd_close(fd);
-        else if (error < 0 && error != -ECANCELED)
-            error = weft_task_sleep(weft_time_after(RETRY_NS));
+    while ((error = weft_tcp_accept(listener, WEFT_NEVER, &fd)) != -ECANCELED) {
+        void *id = (void *)(uintptr_t)fd.id;
+        if (error < 0) // out of descriptors
+            weft_task_sleep(weft_time_after(50 * WEFT_MILLISECOND));
+        else if (weft_task_spawn(NULL, conn_main, id, NULL) < 0)
+            weft_fd_close(fd);
     }
     weft_fd_close(listener);
     return unused;
-}
-
-static error_t parse_option(int key, char *text, struct argp_state *state)
-{
-    weft_runtime_options *options = state->input;
-    unsigned most = key == 'p' ? UINT16_MAX : 1024, number = 0;
-    char rest;
-
-    if ((key == 'p' || key == 'w') &&
-        (sscanf(text, "%u%c", &number, &rest) != 1 || number > most))
-        argp_error(state, "--%s: not a number from 0 to %u: %s",
-                   key == 'p' ? "port" : "workers", most, text);
-    if (key == 'p')
-        port = (uint16_t)number;
-    else if (key == 'w')
-        options->workers = number;
-    else if (key == 'b')
-        address = text;
-    else if (key == ARGP_KEY_ARG)
-        argp_error(state, "unexpected argument: %s", text);
-    else
-        return ARGP_ERR_UNKNOWN;
-    return 0;
 }
 
 static const struct argp_option names[] = {
@@ -368,32 +360,41 @@ static const struct argp_option names[] = {
     {"workers", 'w', "N", 0, "Use N threads (0, default: one a CPU)", 0},
     {0}};
 
+static error_t parse_option(int key, char *text, struct argp_state *state)
+{
+    weft_runtime_options *options = state->input;
+    int64_t number, most = key == 'p' ? UINT16_MAX : 1024;
+    if (key == 'b')
+        address = text;
+    else if (key != 'p' && key != 'w')
+        return ARGP_ERR_UNKNOWN;
+    else if (!to_integer((struct slice){text, strlen(text)}, &number) ||
+             number < 0 || number > most)
+        argp_error(state, "not a number from 0 to %ld: '%s'", most, text);
+    else if (key == 'p')
+        port = (uint16_t)number;
+    else
+        options->workers = (unsigned)number;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    const struct argp argp = {
-        names, parse_option, NULL, "Serves keys and values by RESP.",
-        NULL,  NULL,         NULL};
+    const struct argp argp = {.options = names, .parser = parse_option};
     weft_runtime_options options = {
         .size = sizeof(options), .name = "kv-server", .dump_signal = SIGQUIT};
-    weft_task_options listener = {.size = sizeof(listener), .name = "listener"};
+    weft_task_options of = {.size = sizeof(of), .name = "listener"};
     sigset_t stop;
     int signal, error;
-
     argp_parse(&argp, argc, argv, 0, NULL, &options);
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
     sigprocmask(SIG_BLOCK, &stop, NULL);
-    started_ns = weft_time_now();
-    store_init();
-    error = weft_runtime_new(&options, &listener.runtime);
-    if (error == 0)
-        error = weft_task_spawn(&listener, listener_main, NULL, NULL);
-    if (error < 0) {
-        fprintf(stderr, "kv-server: cannot start: %s\n", strerror(-error));
-        return EXIT_FAILURE;
-    }
+    if ((error = weft_runtime_new(&options, &of.runtime)) < 0 ||
+        (error = weft_task_spawn(&of, listen_main, NULL, NULL)) < 0)
+        errx(EXIT_FAILURE, "cannot start: %s", strerror(-error));
     sigwait(&stop, &signal);
-    weft_runtime_free(listener.runtime);
-    return (int)exit_status;
+    weft_runtime_free(of.runtime);
+    return EXIT_SUCCESS;
 }

@@ -247,7 +247,7 @@ def lock_lines():
     """The lines of kv-server.c on which transfer() locks: first and second."""
     lines = SOURCE.read_text().splitlines()
     begin = next(number for number, line in enumerate(lines)
-                 if line.startswith("static int transfer("))
+                 if re.match(r"static .*\btransfer\(", line))
     end = lines.index("}", begin)
     found = [number + 1 for number in range(begin, end)
              if "weft_mutex_lock(" in lines[number]]

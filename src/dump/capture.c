@@ -319,14 +319,34 @@ static void add_suspended(struct work *work, const struct task *task,
     add_held(work, task);
 }
 
-static void capture_task(struct work *work, const struct task *task)
+// Ended, and not yet joined: a thread that joins or detaches it gives its slot
+// away to be filled anew, but not before that under the slot's lock.
+static void capture_done(struct work *work, struct task *task)
+{
+    struct model_task *m = &work->dump->tasks[work->dump->task_count];
+
+    lock_acquire(&task->lock);
+    uint64_t word = load_acquire(&task->state); // task.h P1
+    if (STATE_PHASE(word) == PHASE_DONE) {
+        add_facts(work, task, word, m);
+        m->state = WEFT_STATE_DONE;
+        add_words(work, task, m);
+        add_unknown_stack(work, m);
+        work->index_of[task->index] = (uint32_t)work->dump->task_count++;
+    }
+    lock_release(&task->lock);
+}
+
+static void capture_task(struct work *work, struct task *task)
 {
     uint64_t word = load_acquire(&task->state); // task.h P1
     struct weft_dump *dump = work->dump;
     struct model_task *m = &dump->tasks[dump->task_count];
     enum phase phase = STATE_PHASE(word);
 
-    if (phase == PHASE_FREE)
+    if (phase == PHASE_DONE)
+        capture_done(work, task);
+    if (phase == PHASE_FREE || phase == PHASE_DONE)
         return;
     add_facts(work, task, word, m);
     switch (phase) {
@@ -338,11 +358,6 @@ static void capture_task(struct work *work, const struct task *task)
         break;
     case PHASE_WAITING:
         add_suspended(work, task, WEFT_STATE_WAITING, m);
-        break;
-    case PHASE_DONE:
-        m->state = WEFT_STATE_DONE;
-        add_words(work, task, m);
-        add_unknown_stack(work, m);
         break;
     default: // on a worker that did not come: nothing of it stands still
         m->state = WEFT_STATE_RUNNING;
@@ -505,7 +520,8 @@ static void fetch_lines(const void *start, size_t bytes)
 
 // With a million tasks every slot and stack is cold: ask for the next ones
 // while this one is read (460 -> 219 ms).
-static void fetch_ahead(const struct work *work, uint32_t at)
+__attribute__((no_sanitize("thread"))) static void fetch_ahead(
+    const struct work *work, uint32_t at)
 {
     enum { SLOTS = 8, STACKS = 4, STACK_BYTES = 384 };
     const struct table *table = &work->runtime->table;

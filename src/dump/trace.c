@@ -40,6 +40,16 @@ static bool stands(uint64_t word)
     return phase == PHASE_NEW || phase == PHASE_READY || phase == PHASE_WAITING;
 }
 
+// Whether the handle still means its task: a joiner may be back from its join
+// a moment before the slot is given up, but not before that under its lock.
+static bool still_is(struct task *task, weft_task handle)
+{
+    lock_acquire(&task->lock);
+    bool is = table_is(task, handle);
+    lock_release(&task->lock);
+    return is;
+}
+
 // One reading of a task that stands. -EBUSY: it runs, or ran meanwhile.
 static int trace_once(struct task *task, weft_task handle,
                       struct cfi_cache *cache, struct weft_trace **ret_trace)
@@ -52,7 +62,7 @@ static int trace_once(struct task *task, weft_task handle,
     if (!table_is(task, handle))
         return -ESRCH;
     if (!stands(word) || !capture_sound(task))
-        return -EBUSY;
+        return still_is(task, handle) ? -EBUSY : -ESRCH;
     capture_stack(cache, task, pcs, &stack, &error);
     // Nothing changes, but the reads above come before it: release.
     if (!cas_acq_rel(&task->state, &word, word)) // task.h P1

@@ -227,9 +227,8 @@ static void *cancel_at_the_end(void *arg)
     for (int i = 0; i < scaled(500); i++) {
         int64_t at = weft_time_after(random_below(&chance, 30000));
         weft_task task = spawn(sleep_and_see, &at);
-        expect_is(weft_task_sleep(weft_time_after(
-                      random_below(&chance, 30000))),
-                  0);
+        expect_is(
+            weft_task_sleep(weft_time_after(random_below(&chance, 30000))), 0);
         expect_is(weft_task_cancel(task), 0);
         join(task);
     }

@@ -136,9 +136,16 @@ static void test_bad_sizes_are_refused(void **state)
     (void)state;
     weft_channel *channel = (weft_channel *)&channel;
     static const size_t sizes[][2] = {
-        {0, 1},        {1, 0},       {0, 0},       {SIZE_MAX, 1},
-        {1, SIZE_MAX}, {1 << 30, 2}, {2, 1 << 30}, {(size_t)1 << 32, 1},
-        {SIZE_MAX / 2 + 1, 2},       {(size_t)1 << 31, (size_t)1 << 33},
+        {0, 1},
+        {1, 0},
+        {0, 0},
+        {SIZE_MAX, 1},
+        {1, SIZE_MAX},
+        {1 << 30, 2},
+        {2, 1 << 30},
+        {(size_t)1 << 32, 1},
+        {SIZE_MAX / 2 + 1, 2},
+        {(size_t)1 << 31, (size_t)1 << 33},
     };
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -178,7 +185,7 @@ static void test_misuse_is_refused(void **state)
 
 struct party {
     weft_channel *channel;
-    int number;  // sent, or received
+    int number; // sent, or received
 };
 
 static void *send_in_turn(void *arg)
@@ -191,8 +198,7 @@ static void *send_in_turn(void *arg)
 static void *recv_in_turn(void *arg)
 {
     struct party *party = arg;
-    int error =
-        weft_channel_recv(party->channel, &party->number, WEFT_NEVER);
+    int error = weft_channel_recv(party->channel, &party->number, WEFT_NEVER);
 
     return (void *)(intptr_t)error;
 }

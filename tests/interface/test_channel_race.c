@@ -27,8 +27,8 @@ struct item {
 
 struct race {
     weft_channel *channel;
-    int items;     // each sender has
-    bool hasty;    // with deadlines
+    int items;  // each sender has
+    bool hasty; // with deadlines
     atomic_int sent[SENDERS][ITEMS_MAX];
     atomic_int received[SENDERS][ITEMS_MAX];
     atomic_int progress;
@@ -83,8 +83,8 @@ static void take(struct race *race, const struct item *item)
 {
     expect(item->check == check_of(item));
     expect(item->sender < SENDERS && item->number < ITEMS_MAX);
-    expect_is(
-        atomic_fetch_add(&race->received[item->sender][item->number], 1), 0);
+    expect_is(atomic_fetch_add(&race->received[item->sender][item->number], 1),
+              0);
 }
 
 static void *receive_all(void *arg)
@@ -95,8 +95,8 @@ static void *receive_all(void *arg)
 
     for (;;) {
         struct item item = {0};
-        int error = weft_channel_recv(race->channel, &item,
-                                      deadline(race, &chance));
+        int error =
+            weft_channel_recv(race->channel, &item, deadline(race, &chance));
         if (error == -ECANCELED || error == -EPIPE)
             break;
         (void)atomic_fetch_add(&race->progress, 1);
@@ -113,9 +113,9 @@ static struct race *new_race(size_t capacity, int items, bool hasty)
     struct race *race = calloc(1, sizeof *race);
 
     expect(items <= ITEMS_MAX);
-    expect_is(weft_channel_new(sizeof(struct item), capacity, "race",
-                               &race->channel),
-              0);
+    expect_is(
+        weft_channel_new(sizeof(struct item), capacity, "race", &race->channel),
+        0);
     race->items = items;
     race->hasty = hasty;
     return race;

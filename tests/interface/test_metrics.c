@@ -94,7 +94,6 @@ static void test_at_the_beginning(void **state)
 
 // ---- Tasks. ----
 
-
 static void *wait_at_the_gate(void *arg)
 {
     int number;

@@ -145,9 +145,9 @@ static void *make_haste(void *arg)
         for (int i = 0; i < TASKS; i++)
             tasks[i] = spawn(take_hastily, &shared);
         for (int i = 0; i < TASKS; i += 2) {
-            expect_is(weft_task_sleep(weft_time_after(
-                          random_below(&chance, 50000))),
-                      0);
+            expect_is(
+                weft_task_sleep(weft_time_after(random_below(&chance, 50000))),
+                0);
             expect_is(weft_task_cancel(tasks[i]), 0);
         }
         for (int i = 0; i < TASKS; i++)

@@ -224,9 +224,6 @@ static void test_the_most_runtimes(void **state)
     weft_runtime *more;
     weft_task old = {0};
 
-#if defined(__SANITIZE_THREAD__)
-    return; // gcc's has too few threads
-#endif
     for (int i = 0; i < MOST; i++)
         assert_int_equal(weft_runtime_new(&options, &runtimes[i]), 0);
     assert_int_equal(weft_runtime_new(&options, &more), -EAGAIN);
@@ -302,9 +299,8 @@ static void load(weft_runtime *runtime, weft_channel *channel,
 {
     for (int i = 0; i < 20; i++) {
         (void)spawn_on(runtime, sleep_for_ever, NULL); // never joined
-        expect_is(weft_task_detach(
-                      spawn_on(runtime, work_until_cancelled, NULL)),
-                  0);
+        expect_is(
+            weft_task_detach(spawn_on(runtime, work_until_cancelled, NULL)), 0);
         (void)spawn_on(runtime, wait_for_each_other, channel);
         (void)spawn_on(runtime, hold_and_wait, mutex);
         (void)spawn_on(runtime, echo, NULL);
@@ -457,9 +453,9 @@ static void test_ending_while_threads_join(void **state)
         for (int j = 0; j < 4; j++) {
             joiners[j] =
                 (struct joiner){spawn_on(runtime, end_late, &begun), &begun};
-            assert_int_equal(pthread_create(&threads[j], NULL, join_as_thread,
-                                            &joiners[j]),
-                             0);
+            assert_int_equal(
+                pthread_create(&threads[j], NULL, join_as_thread, &joiners[j]),
+                0);
         }
         while (atomic_load(&begun) < 4)
             continue;

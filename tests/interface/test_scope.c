@@ -1,4 +1,4 @@
-// test_scope.c -- Scopes: children are waited for, deadlines, cancelling, misuse.
+// test_scope.c -- Scopes: children, deadlines, cancelling, misuse.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-// test_task.c -- Tasks: starting, joining, detaching, yielding, sleeping, limits.
+// test_task.c -- Tasks: starting, joining, detaching, yielding, sleeping.
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -183,8 +183,7 @@ static void *recurse_deeply(void *arg)
 
 static void *use_a_large_stack(void *arg)
 {
-    weft_task_options options = {.size = sizeof options,
-                                 .stack_size = 4 << 20};
+    weft_task_options options = {.size = sizeof options, .stack_size = 4 << 20};
     weft_task task;
 
     expect_is(weft_task_spawn(&options, recurse_deeply, (void *)700, &task), 0);
@@ -313,8 +312,8 @@ static void test_detaching_in_every_state(void **state)
 
 static void *refuse_bad_handles(void *arg)
 {
-    static const uint64_t ids[] = {0, 1, 0xffffff, 0xff000000, UINT64_MAX,
-                                   UINT64_C(0x7fffffffff000001)};
+    static const uint64_t ids[] = {
+        0, 1, 0xffffff, 0xff000000, UINT64_MAX, UINT64_C(0x7fffffffff000001)};
 
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         weft_task task = {ids[i]};
@@ -455,7 +454,7 @@ static void *compete(void *arg)
     int error = weft_task_join(contest->task, WEFT_NEVER, NULL);
 
     expect(error == 0 || error == -EBUSY || error == -ESRCH);
-    (void)atomic_fetch_add(error == 0         ? &contest->won
+    (void)atomic_fetch_add(error == 0        ? &contest->won
                            : error == -EBUSY ? &contest->busy
                                              : &contest->gone,
                            1);
@@ -658,8 +657,8 @@ static void *set_clocks(void *arg)
 
     for (int i = 0; i < COUNT; i++) {
         int place = i * 7 % COUNT;
-        clocks[i] = (struct alarm_clock){first + place * 10000, place, order,
-                                         &count};
+        clocks[i] =
+            (struct alarm_clock){first + place * 10000, place, order, &count};
         tasks[i] = spawn(ring, &clocks[i]);
     }
     for (int i = 0; i < COUNT; i++)

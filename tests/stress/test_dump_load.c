@@ -438,12 +438,13 @@ static void test_memory_is_flat(void **state)
     dump_times(runtime, 50); // what is kept from dump to dump
     size_t files = open_files();
     size_t before = mallinfo2().uordblks;
-    dump_times(runtime, 500);
+    dump_times(runtime, 2000);
     size_t after = mallinfo2().uordblks;
     print_times(runtime, 5);
     expect_is(open_files(), files);
-    // 500 dumps of 100 tasks each: one small block of one in ten would show.
-    expect(after <= before + 1024);
+    // Less than the smallest block of each dump. (A little comes and goes: what
+    // each thread's malloc keeps at hand counts as used.)
+    expect(after < before + 2000 * 16);
     expect_is(weft_channel_close(channel), 0);
     for (int i = 0; i < 100; i++)
         (void)join(tasks[i]);

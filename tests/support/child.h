@@ -20,7 +20,7 @@ enum {
 };
 
 struct child {
-    int status; // as wait() tells it
+    int status;            // as wait() tells it
     char text[CHILD_TEXT]; // of its standard error, cut
 };
 

@@ -1,6 +1,6 @@
 // tasks.h -- What tests of tasks share: checks, starting, waiting for an event.
 //
-// For programs that include <weft/weft.h> and <cmocka.h>; public interface only.
+// For programs that include <weft/weft.h> and <cmocka.h>; they need no more.
 #ifndef WEFT_TESTS_TASKS_H
 #define WEFT_TESTS_TASKS_H
 

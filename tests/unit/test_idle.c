@@ -210,8 +210,8 @@ static void test_nobody_is_in_twice(void **state)
     store_relaxed(&room.working, WORKERS);
     for (uint32_t i = 0; i < WORKERS; i++) {
         sleepers[i] = (struct sleeper){&room, i};
-        assert_int_equal(
-            pthread_create(&threads[i], NULL, live, &sleepers[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, live, &sleepers[i]),
+                         0);
     }
     while (load_acquire(&room.working) > 0) {
         notify(&room);

@@ -194,10 +194,10 @@ struct round {
     struct lock lock;          // of `returned`
     struct task_list returned; // by thieves
     struct task crowd[CROWD];
-    int holders[CROWD];  // plain: 1 while somebody has it
-    long turns[CROWD];   // plain: how often somebody had it
+    int holders[CROWD]; // plain: 1 while somebody has it
+    long turns[CROWD];  // plain: how often somebody had it
     atomic_u32 done;
-    atomic_u32 stolen;   // by all thieves
+    atomic_u32 stolen; // by all thieves
 };
 
 struct thief {

@@ -61,7 +61,7 @@ static void test_the_whole_stack_is_there(void **state)
     (void)state;
     struct stacks stacks = {0};
 
-    for (uint32_t class = 14; class <= 22; class++) {
+    for (uint32_t class = 14; class <= 22; class ++) {
         struct task task = {.index = class};
         assert_true(stack_new(&stacks, &task, class));
         char *low = stack_low(&task) + stack_guard_size();

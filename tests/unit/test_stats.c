@@ -78,7 +78,7 @@ static void test_the_interval(void **state)
         double ns;
         double interval;
     } cases[] = {
-        {1, 127}, {100, 127}, {2000, 100}, {10000, 20},
+        {1, 127},   {100, 127},   {2000, 100}, {10000, 20},
         {50000, 4}, {1000000, 2}, {1e9, 2},
     };
 
