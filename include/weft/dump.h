@@ -108,7 +108,9 @@ typedef struct weft_dump_task {
     int64_t timeout_in_ns; // until its wait gives up, or WEFT_NEVER
     uint32_t worker;       // index: runs it or has it queued, or WEFT_NONE
     uint32_t queue_place;  // place in that queue or in the shared one,
-                           // counted from 0, or WEFT_NONE
+                           // counted from 0; or WEFT_NONE, also for a ready
+                           // task that a sleeping worker's event has just
+                           // woken and that is in no queue yet
     uint32_t stack;        // index
     uint32_t site;         // index of its spawn site, or WEFT_NONE
     uint64_t parent;       // id of the task that started it, or 0

@@ -506,7 +506,7 @@ static void print_end(struct view *view, const struct model_stack *stack)
         }
         view_end_line(view);
     } else if (stack->end == WEFT_STACK_UNKNOWN) {
-        str_add(&view->line, "      (no stack: it was running)");
+        str_add(&view->line, "      (no stack: it runs, or has ended)");
         view_end_line(view);
     }
 }
