@@ -22,7 +22,8 @@ enum {
     ARGS = 1024,            // most arguments of a command, its name included
     COMMAND_SIZE = 1 << 20, // bytes of all arguments
     OUT_FULL = 1 << 19,     // bytes of replies that are sent at once
-    BUCKETS = 1 << 17,      // more keys make longer chains
+    CHAINS = 1 << 20,       // more keys make longer ones
+    LOCKS = 1 << 10,        // each for every so many chains
 };
 
 struct slice {
@@ -38,20 +39,14 @@ struct conn {
     bool closing; // no further command is taken
 };
 
-// A chain of keys. Nobody parks who holds its mutex: any kind of mutex will do.
-static struct bucket {
-    pthread_mutex_t mutex;
-    struct entry *first;
-} buckets[BUCKETS];
-
 // A key. It is freed once it has no value, unless it has been an account.
 struct entry {
-    weft_mutex account; // held throughout a transfer
-    struct bucket *bucket;
+    pthread_mutex_t *lock; // of the chain that it is in
+    weft_mutex account;    // held throughout a transfer
+    bool is_account;
     struct entry *next;
     struct slice value;
     int64_t expires_ns; // or WEFT_NEVER
-    bool is_account;
     size_t length;
     char key[]; // a zero follows
 };
@@ -68,6 +63,9 @@ static const struct {
     {"ping", 1, 2, 0},    {"echo", 2, 2, 0},       {"dbsize", 1, 1, 0},
     {"info", 1, ARGS, 0}, {"command", 1, ARGS, 0}, {"quit", 1, ARGS, 0}};
 
+// Keys by hash. Nobody parks who holds a lock, so any kind of lock will do.
+static struct entry *chains[CHAINS];
+static pthread_mutex_t locks[LOCKS];
 static const struct slice none;
 static const char *address = "127.0.0.1";
 static uint16_t port = 6380;
@@ -75,7 +73,7 @@ static _Atomic int64_t clients, keys, commands_run;
 
 static void *allocate(size_t size)
 {
-    void *memory = malloc(size);
+    void *memory = reallocarray(NULL, 1, size);
     if (memory == NULL) // what could a server of data in memory do without?
         err(EXIT_FAILURE, "no memory");
     return memory;
@@ -106,11 +104,13 @@ static struct entry *open_entry(struct slice key)
     uint64_t hash = 0xcbf29ce484222325; // FNV-1a
     for (size_t i = 0; i < key.length; i++)
         hash = (hash ^ (unsigned char)key.data[i]) * 0x100000001b3;
-    struct bucket *bucket = &buckets[(hash ^ hash >> 32) % BUCKETS];
-    struct entry **link = &bucket->first, *entry;
-    pthread_mutex_lock(&bucket->mutex);
+    hash ^= hash >> 32;
+    pthread_mutex_t *lock = &locks[hash % LOCKS];
+    struct entry **link = &chains[hash % CHAINS], *entry;
+    pthread_mutex_lock(lock);
     while ((entry = *link) != NULL) {
-        if (entry->expires_ns <= weft_time_now())
+        if (entry->expires_ns < WEFT_NEVER &&
+            entry->expires_ns <= weft_time_now())
             set(entry, none, WEFT_NEVER);
         if (entry->length == key.length &&
             memcmp(entry->key, key.data, key.length) == 0)
@@ -124,7 +124,7 @@ static struct entry *open_entry(struct slice key)
     }
     *link = entry = allocate(sizeof(*entry) + key.length + 1);
     *entry = (struct entry){
-        .bucket = bucket, .expires_ns = WEFT_NEVER, .length = key.length};
+        .lock = lock, .expires_ns = WEFT_NEVER, .length = key.length};
     memcpy(entry->key, key.data, key.length + 1);
     weft_mutex_init(&entry->account, entry->key);
     return entry;
@@ -142,7 +142,7 @@ static bool add(struct slice key, int64_t delta, int64_t *ret_sum)
         text.length = (size_t)sprintf(text.data, "%ld", *ret_sum);
         set(entry, text, entry->expires_ns);
     }
-    pthread_mutex_unlock(&entry->bucket->mutex);
+    pthread_mutex_unlock(entry->lock);
     return fits;
 }
 
@@ -170,8 +170,8 @@ static const char *transfer(struct conn *c, weft_mutex **accounts, int64_t sum)
 static void reply(FILE *out, struct slice text)
 {
     fprintf(out, text.data == NULL ? "$-1" : "$%zu\r\n", text.length);
-    fwrite(text.data, 1, text.length, out);
-    fputs("\r\n", out);
+    fwrite_unlocked(text.data, 1, text.length, out);
+    fwrite_unlocked("\r\n", 1, 2, out);
 }
 
 // Sends the replies, then waits for input; stdio calls it when it has none.
@@ -202,7 +202,7 @@ static const char *run_on_keys(struct conn *c, int command)
 {
     weft_mutex *accounts[2]; // of the last two keys
     const char *error = NULL;
-    int64_t number = 0, amount = 0, now = weft_time_now();
+    int64_t number = 0, amount = 0;
     if ((command == EXPIRE || command == TRANSFER) &&
         (!to_integer(c->args[c->argc - 1], &amount) ||
          amount != (int32_t)amount || (command == TRANSFER && amount <= 0)))
@@ -216,14 +216,14 @@ static const char *run_on_keys(struct conn *c, int command)
         if (command <= MGET)
             reply(c->out, entry->value);
         else if (command == TTL && entry->expires_ns != WEFT_NEVER)
-            number = (entry->expires_ns - now + WEFT_SECOND / 2) / WEFT_SECOND;
+            number = 1 + (entry->expires_ns - weft_time_now()) / WEFT_SECOND;
         else if (command == EXPIRE && found)
-            entry->expires_ns = now + amount * WEFT_SECOND;
+            entry->expires_ns = weft_time_now() + amount * WEFT_SECOND;
         else if (command == SET || command == DEL)
             set(entry, command == SET ? c->args[2] : none, WEFT_NEVER);
         if (command == SET)
             c->args[2] = none; // it is the entry's now
-        pthread_mutex_unlock(&entry->bucket->mutex);
+        pthread_mutex_unlock(entry->lock);
         if (ftell(c->out) > OUT_FULL)
             exchange(c, NULL, 0);
     }
@@ -278,14 +278,14 @@ static const char *take_command(struct conn *c)
 {
     char line[2 * ARGS], *rest = line, *word;
     int64_t count = 0, length, left = COMMAND_SIZE;
-    if (fgets_unlocked(line, sizeof(line), c->in) == NULL ||
-        strchr(line, '\n') == NULL)
+    if (fgets_unlocked(line, 2 * ARGS, c->in) == NULL || !strchr(line, '\n'))
         return PROTOCOL_ERROR "inline request";
     while (*line != '*' && (word = strsep(&rest, " \t\r\n")) != NULL) {
-        size_t size = strlen(word) + 1;
-        if (size > 1)
-            c->args[c->argc++] =
-                (struct slice){strcpy(allocate(size), word), size - 1};
+        if (*word != '\0') {
+            struct slice *arg = &c->args[c->argc++];
+            arg->length = strlen(word);
+            arg->data = strcpy(allocate(arg->length + 1), word);
+        }
     }
     if (*line == '*' && (!to_integer(number_in(line), &count) || count > ARGS))
         return PROTOCOL_ERROR "multibulk length";
@@ -294,12 +294,13 @@ static const char *take_command(struct conn *c)
             !to_integer(number_in(line), &length) || length < 0 ||
             length > left)
             return PROTOCOL_ERROR "bulk length";
+        struct slice *arg = &c->args[c->argc++];
         size_t size = (size_t)length + 2;
-        char *data = allocate(size);
-        c->args[c->argc++] = (struct slice){data, size - 2};
-        if (fread_unlocked(data, 1, size, c->in) < size)
+        arg->length = (size_t)length;
+        arg->data = allocate(size);
+        if (fread_unlocked(arg->data, 1, size, c->in) < size)
             return PROTOCOL_ERROR "end";
-        data[length] = '\0';
+        arg->data[length] = '\0';
     }
     return NULL;
 }
@@ -350,7 +351,6 @@ static void *listen_main(void *unused)
         else if (weft_task_spawn(NULL, conn_main, id, NULL) < 0)
             weft_fd_close(fd);
     }
-    weft_fd_close(listener);
     return unused;
 }
 

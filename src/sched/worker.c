@@ -202,6 +202,18 @@ static void yielded(struct worker *worker, struct task *task)
         sched_notify(runtime);
 }
 
+// task.h P2: a cancel that came before the wait was there to be ended. If the
+// task has been woken meanwhile, and is another's by now, the firing is lost.
+static void check_canceled(struct task *task, uint64_t waiting)
+{
+    if (!(load_seq_cst(&task->flags) & TASK_CANCELED)) // P2
+        return;
+    if (STATE_OUTCOME(waiting) & WAIT_FIRM)
+        return;
+    if (waiter_fire_word(task, waiting, ECANCELED) == FIRED_READY)
+        sched_schedule(task);
+}
+
 // The task has announced its wait and is saved now; or was fired meanwhile.
 static void parked(struct worker *worker, struct task *task)
 {
@@ -209,8 +221,10 @@ static void parked(struct worker *worker, struct task *task)
     uint64_t waiting = (word & ~UINT64_C(0xff)) | PHASE_WAITING;
 
     if (STATE_PHASE(word) == PHASE_PARKING &&
-        cas_acq_rel(&task->state, &word, waiting)) // task.h I1, P1
+        cas_seq_cst(&task->state, &word, waiting)) { // task.h I1, P1, P2
+        check_canceled(task, waiting);
         return;
+    }
     word = load_acquire(&task->state); // task.h P1: FIRED, so ours again
     task_set_phase(task, STATE_OUTCOME(word), PHASE_READY);
     schedule_next(worker, task);

@@ -49,7 +49,7 @@ static struct mutex *inside(weft_mutex *mutex)
 
 static void took(struct mutex *m, struct task *task, uintptr_t pc)
 {
-    m->taken_pc = pc; // P2
+    store_relaxed(&m->taken_pc, pc); // P2
     // Of the last switch: near enough.
     store_relaxed(&m->taken_since, worker_self()->now); // P2
     m->held.next = task->held;

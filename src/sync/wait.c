@@ -25,8 +25,8 @@ static void record(struct task *task, const struct wait *wait,
 static int ended_already(struct task *task, const struct wait *wait,
                          int64_t deadline_ns)
 {
-    if (!wait->firm && (load_seq_cst(&task->flags) & TASK_CANCELED))
-        return ECANCELED; // task.h P2
+    if (!wait->firm && (load_relaxed(&task->flags) & TASK_CANCELED))
+        return ECANCELED; // relaxed: the worker looks again, task.h P2
     if (deadline_ns != WEFT_NEVER && deadline_ns <= port_now())
         return ETIMEDOUT;
     return 0;

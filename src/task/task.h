@@ -28,8 +28,11 @@
 //       takes it from there owns it until it is saved again.
 //   P1  The switch saves sp and the stack, then the worker stores the phase
 //       (release) -> whoever loads it (acquire) may read them or run the task.
-//   P2  A wait stores PARKING, then loads `flags`; weft_task_cancel sets the
-//       flag, then loads the state. All seq_cst: one side sees the other.
+//   P2  A worker that has saved a task moves PARKING to WAITING by CAS, then
+//       loads `flags`; weft_task_cancel sets the flag, then loads the state.
+//       All seq_cst: either the canceller sees the wait, or the worker the
+//       flag. The task itself looks before it announces a wait, only to save
+//       the trouble.
 #ifndef WEFT_TASK_TASK_H
 #define WEFT_TASK_TASK_H
 

@@ -19,7 +19,7 @@ void waiter_arm(struct waiter *waiter, struct task *task, bool firm)
         return;
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
     waiter->ticket = STATE(count, firm ? WAIT_FIRM : 0, PHASE_PARKING);
-    store_seq_cst(&task->state, waiter->ticket); // task.h P2
+    store_release(&task->state, waiter->ticket); // task.h P1: the record
 }
 
 enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)

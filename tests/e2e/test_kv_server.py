@@ -666,7 +666,7 @@ def bad_options():
             (["--port", "x"], "x"), (["--port", "-1"], "-1"),
             (["--port", ""], "65535"), (["--port", "1x"], "1x"),
             (["--workers", "many"], "many"), (["--workers", "2000"], "2000"),
-            (["--wrong"], "--wrong"), (["stray"], "stray"), (["-x"], "x")]:
+            (["--wrong"], "--wrong"), (["stray"], "arguments"), (["-x"], "x")]:
         status, out, err = run_to_end(*options)
         equal((options, status, out), (options, 64, ""))
         assert named in err, f"{options}: {err}"

@@ -183,7 +183,8 @@ static void *wait_too_long(void *arg)
         for (int j = 0; j < 5; j++)
             start_in(&scope, be_late, &late);
         until_reached(&late.ended, 5 * i); // a leave that waits would cancel
-        expect_is(weft_scope_leave(&scope), 0);
+        int error = weft_scope_leave(&scope); // they may not quite have ended
+        expect(error == 0 || error == -ETIMEDOUT);
         expect(weft_time_now() >= until);
     }
     expect_is(weft_channel_free(late.channel), 0);

@@ -19,14 +19,16 @@ struct bed {
     atomic_u32 ready; // for the next waking
 };
 
-// The waker waits for the sleeper's leave, then wakes once: the sleeper must
-// come back each time, whether it slept already or not.
+// The waker waits for the sleeper's leave, at times until it sleeps, then wakes
+// once: the sleeper must come back each time.
 static void *wake_each_time(void *arg)
 {
     struct bed *bed = arg;
 
     for (uint32_t i = 1; i <= ROUNDS; i++) {
         while (load_acquire(&bed->ready) != i)
+            (void)sched_yield();
+        while (i % 2 && load_relaxed(&bed->parker.word) == 0) // is it asleep?
             (void)sched_yield();
         bed->message = (int)i;
         store_relaxed(&bed->turn, i);
@@ -51,12 +53,14 @@ static void sleep_each_time(struct bed *bed)
 
 static void ping(struct driver *driver)
 {
-    struct bed bed = {.driver = driver};
+    struct bed *bed = calloc(1, sizeof *bed); // watched better than a local
     pthread_t thread;
 
-    assert_int_equal(pthread_create(&thread, NULL, wake_each_time, &bed), 0);
-    sleep_each_time(&bed);
+    bed->driver = driver;
+    assert_int_equal(pthread_create(&thread, NULL, wake_each_time, bed), 0);
+    sleep_each_time(bed);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    free(bed);
 }
 
 static void test_in_the_driver(void **state)

@@ -465,7 +465,7 @@ static void incomplete(void **state)
     expect(text, "missing: worker 1 (tid 48218) did not come");
     expect(text, "has run for 1 s without yielding (limit 250 ms).");
     expect(text, "where it stands is not known");
-    expect(text, "(no stack: it was running)");
+    expect(text, "(no stack: it runs, or has ended)");
     reject(text, "\033");
     free(text);
     validate(dump, NULL);

@@ -118,6 +118,7 @@ static void enter_there(void (*body)(void *), void *arg)
 
     free(stack);
     stack = aligned_alloc(4096, STACK);
+    memset(stack, 0x5a, STACK); // what lies there must not matter
     fiber_init_thread(&here.fiber);
     fiber_init(&there.fiber, stack, STACK);
     there.sp = switch_prepare(stack + STACK, body, arg);
