@@ -170,7 +170,7 @@ static const char *transfer(struct conn *c, weft_mutex **accounts, int64_t sum)
 static void reply(FILE *out, struct slice text)
 {
     fprintf(out, text.data == NULL ? "$-1" : "$%zu\r\n", text.length);
-    fwrite_unlocked(text.data, 1, text.length, out);
+    fwrite_unlocked(text.data ? text.data : "", 1, text.length, out);
     fwrite_unlocked("\r\n", 1, 2, out);
 }
 

@@ -182,7 +182,7 @@ static void *wait_too_long(void *arg)
         expect_is(weft_scope_enter(&scope, until), 0);
         for (int j = 0; j < 5; j++)
             start_in(&scope, be_late, &late);
-        until_reached(&late.ended, 5 * i); // a leave that waits would cancel
+        until_reached(&late.ended, 5 * i);    // a leave that waits would cancel
         int error = weft_scope_leave(&scope); // they may not quite have ended
         expect(error == 0 || error == -ETIMEDOUT);
         expect(weft_time_now() >= until);
