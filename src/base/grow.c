@@ -13,6 +13,8 @@ bool grow(void *items, size_t *room, size_t need, size_t size)
 
     if (need <= *room)
         return true;
+    if (need > SIZE_MAX / 2)
+        return false;
     while (wanted < need)
         wanted *= 2;
     if (wanted > SIZE_MAX / size)

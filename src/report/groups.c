@@ -5,11 +5,11 @@
 // so that a key is a few integers.
 #include "report/groups.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/panic.h"
 #include "dump/model.h"
 
 struct key {
@@ -136,7 +136,7 @@ static size_t find_place(const struct builder *builder, const struct key *key)
     const struct table *table = &builder->table;
     size_t at = key_hash(key) & (table->room - 1);
 
-    assert(table->places);
+    ensure(table->places);
     while (table->places[at] != WEFT_NONE &&
            !same_key(&builder->keys[table->places[at]], key))
         at = (at + 1) & (table->room - 1);
@@ -173,7 +173,7 @@ static uint32_t find_group(struct builder *builder, const struct key *key,
 
     if (groups->count == builder->room && grow(builder))
         return WEFT_NONE;
-    assert(builder->table.places);
+    ensure(builder->table.places);
     uint32_t *place = &builder->table.places[find_place(builder, key)];
     if (*place == WEFT_NONE) {
         *place = (uint32_t)groups->count;
@@ -313,7 +313,7 @@ static int64_t select_rank(int64_t *values, size_t count, size_t rank)
 {
     size_t lo = 0, hi = count - 1;
 
-    assert(count > 0);
+    ensure(count > 0);
     while (lo < hi) {
         int64_t pivot = values[lo + (hi - lo) / 2];
         size_t left = lo, right = hi;

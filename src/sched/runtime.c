@@ -5,9 +5,10 @@
 //       runtime rather than a new one. registry[tag] is stored (release) once
 //       the runtime is whole; a handle's tag leads to it (acquire).
 //   R2  A call by handle from outside the runtime counts itself into
-//       inside[tag], then loads registry[tag]; a runtime that ends clears
-//       registry[tag], then waits until inside[tag] is 0. All seq_cst: the call
-//       finds no runtime, or the end waits for it. Calls by the runtime's own
+//       inside[tag], then loads closed[tag]; a runtime that ends sets
+//       closed[tag], then waits until inside[tag] is 0, and only then clears
+//       registry[tag]. All seq_cst: the call finds the runtime closed, or the
+//       end waits for it. Calls by the runtime's own
 //       tasks need no count, for it does not end while they live.
 #include "sched/runtime.h"
 
@@ -21,6 +22,7 @@
 static _Atomic(struct weft_runtime *) registry[RUNTIMES_MAX + 1]; // R1
 static atomic_u32 taken[RUNTIMES_MAX + 1];                        // R1
 static atomic_u32 inside[RUNTIMES_MAX + 1];                       // R2
+static atomic_u32 closed[RUNTIMES_MAX + 1];                       // R2
 
 // ---- The registry ----
 
@@ -50,9 +52,10 @@ static void close_registry(struct weft_runtime *runtime)
     atomic_u32 *count = &inside[runtime->tag];
     uint32_t calls;
 
-    store_seq_cst(&registry[runtime->tag], NULL); // R2
-    while ((calls = load_seq_cst(count)) != 0)    // R2
+    store_seq_cst(&closed[runtime->tag], 1);   // R2
+    while ((calls = load_seq_cst(count)) != 0) // R2
         (void)port_futex_wait(count, calls, port_now() + 1000000);
+    store_release(&registry[runtime->tag], NULL); // R1
 }
 
 struct weft_runtime *runtime_of(const struct task *task)
@@ -68,8 +71,10 @@ struct task *task_visit(weft_task handle, struct visit *ret_visit)
     ret_visit->tag = tag;
     ret_visit->counted = worker == NULL || worker->runtime->tag != tag;
     if (ret_visit->counted)
-        (void)add_seq_cst(&inside[tag], 1);                      // R2
-    struct weft_runtime *runtime = load_seq_cst(&registry[tag]); // R2
+        (void)add_seq_cst(&inside[tag], 1);                   // R2
+    struct weft_runtime *runtime = load_seq_cst(&closed[tag]) // R2
+                                       ? NULL
+                                       : load_acquire(&registry[tag]);
     struct task *task =
         runtime == NULL ? NULL : table_find(&runtime->table, handle);
     if (task == NULL)
@@ -143,7 +148,8 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
         goto no_driver;
     error = alloc_workers(runtime, workers);
     if (error == 0) {
-        store_seq_cst(&registry[runtime->tag], runtime); // R1, R2
+        store_release(&registry[runtime->tag], runtime); // R1
+        store_seq_cst(&closed[runtime->tag], 0);         // R2
         return 0;
     }
     free_workers(runtime);

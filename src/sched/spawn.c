@@ -163,6 +163,8 @@ static bool fill(struct task *task, const weft_task_options *options,
 {
     struct task *parent = task_self();
 
+    if (parent != NULL && parent->tag != task->tag)
+        parent = NULL; // of another runtime, whose ids and labels are its own
     if (!copy_labels(task, parent)) {
         free_labels(task);
         return false;
@@ -366,11 +368,13 @@ void task_finish(struct worker *worker, struct task *task)
     fiber_deinit(&task->top->fiber);
     if (task->owner != NULL)
         task->owner->ended(task->owner, task);
+    // Counted before anyone hears of the end, so that nobody who has waited
+    // for it still finds the task among the living.
     uncount_living(runtime);
+    store_release(&core->finished,
+                  load_relaxed(&core->finished) + 1); // shutdown.c S1
     lock_acquire(&task->lock);
     hand_over(task);
-    store_release(&core->finished,
-                  load_relaxed(&core->finished) + 1);    // shutdown.c S1
     port_barrier_light();                                // shutdown.c S1
     if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
         (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1

@@ -5,10 +5,10 @@
 #ifndef TESTS_SUPPORT_DUMP_MAKER_H
 #define TESTS_SUPPORT_DUMP_MAKER_H
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/panic.h"
 #include "dump/model.h"
 
 #define SECOND INT64_C(1000000000)
@@ -23,7 +23,7 @@ static inline void *maker_grow(void *array, size_t count, size_t size)
     // Doubles at powers of two.
     if ((count & (count - 1)) == 0) {
         array = realloc(array, (count ? 2 * count : 1) * size);
-        assert(array);
+        ensure(array);
     }
     memset((char *)array + count * size, 0, size);
     return array;
@@ -33,7 +33,7 @@ static inline weft_dump *maker_new(void)
 {
     weft_dump *dump = calloc(1, sizeof(*dump));
 
-    assert(dump);
+    ensure(dump);
     store_relaxed(&dump->references, 1);
     dump->pid = 48213;
     dump->exe = strdup("/usr/local/bin/orders-svc");
@@ -45,7 +45,7 @@ static inline weft_dump *maker_new(void)
     dump->total_ns = 1200000;
     dump->consistent = true;
     dump->complete = true;
-    assert(model_add_modules(dump) == 0);
+    ensure(model_add_modules(dump) == 0);
     return dump;
 }
 
@@ -60,7 +60,7 @@ static inline uint32_t maker_bytes(weft_dump *dump, const char *bytes,
     if (dump->text_size + size > room) {
         room = 2 * (dump->text_size + size);
         dump->text = realloc(dump->text, room);
-        assert(dump->text);
+        ensure(dump->text);
     }
     memcpy(dump->text + at, bytes, size);
     dump->text_size += size;
@@ -167,13 +167,13 @@ static inline struct model_finding *maker_finding(
     finding->behind_count = behind_count;
     finding->tasks = calloc(count + 1, sizeof(uint32_t));
     finding->behind = calloc(behind_count + 1, sizeof(uint32_t));
-    assert(finding->tasks && finding->behind);
+    ensure(finding->tasks && finding->behind);
     memcpy(finding->tasks, tasks, count * sizeof(uint32_t));
     if (behind_count)
         memcpy(finding->behind, behind, behind_count * sizeof(uint32_t));
     if (objects) {
         finding->objects = calloc(count + 1, sizeof(uint32_t));
-        assert(finding->objects);
+        ensure(finding->objects);
         memcpy(finding->objects, objects, count * sizeof(uint32_t));
     }
     return finding;
@@ -191,7 +191,7 @@ static inline void maker_finish(weft_dump *dump)
         dump->objects[i].waiter_count = 0;
     }
     dump->waiters = calloc(dump->waiter_count + 1, sizeof(uint32_t));
-    assert(dump->waiters);
+    ensure(dump->waiters);
     for (uint32_t i = 0; i < dump->task_count; i++) {
         if (dump->tasks[i].object == WEFT_NONE)
             continue;

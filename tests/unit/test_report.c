@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "report/names.h"
@@ -910,6 +911,11 @@ static void times(void **state)
 
 int main(void)
 {
+    // Files are shown relative to where the program runs: where it was built.
+    const char *tree = getenv("WEFT_TREE");
+
+    if (tree && chdir(tree) != 0)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_text),    cmocka_unit_test(example_names),
         cmocka_unit_test(example_order),   cmocka_unit_test(example_json),

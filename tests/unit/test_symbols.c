@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnu/libc-version.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -270,7 +271,7 @@ static void modules_of_process(void **state)
     assert_true(count >= 2);
     for (size_t i = 0; i < count; i++) {
         assert_true(modules[i].start < modules[i].end);
-        uintptr_t main_pc = places[TRANSFER_41], libc_pc = (uintptr_t)qsort;
+        uintptr_t main_pc = places[TRANSFER_41], libc_pc = (uintptr_t)gnu_get_libc_version;
         if (main_pc >= modules[i].start && main_pc < modules[i].end)
             with_main = i + 1;
         if (libc_pc >= modules[i].start && libc_pc < modules[i].end)
@@ -479,6 +480,11 @@ static void traces(void **state)
 
 int main(int argc, char **argv)
 {
+    // Files are shown relative to where the program runs: where it was built.
+    const char *tree = getenv("WEFT_TREE");
+
+    if (tree && chdir(tree) != 0)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines),           cmocka_unit_test(inlined),
         cmocka_unit_test(own_frames),      cmocka_unit_test(unknown_places),
