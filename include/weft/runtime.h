@@ -54,12 +54,12 @@ WEFT_API int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn,
 
 // Ends a runtime, in order: no new tasks, every task is cancelled, all of them
 // are waited for, the workers are joined, memory is given back. A task that
-// ignores its cancellation is waited for without limit. May be called by threads; a task gets
-// -EDEADLK, in its own runtime and in others. NULL is allowed. Blocks the
-// calling thread. Calls by handle in other threads (join, cancel, detach, trace) end
-// first, and later ones get -ESRCH. Calls that were given the runtime itself
-// (spawn, dump, metrics) end first if they have begun; that none begins any
-// more is up to the caller.
+// ignores its cancellation is waited for without limit. May be called by
+// threads; a task gets -EDEADLK, in its own runtime and in others. NULL is
+// allowed. Blocks the calling thread. Calls by handle in other threads (join,
+// cancel, detach, trace) end first, and later ones get -ESRCH. Calls that were
+// given the runtime itself (spawn, dump, metrics) end first if they have begun;
+// that none begins any more is up to the caller.
 // Errors: -EDEADLK.
 WEFT_API int weft_runtime_free(weft_runtime *runtime);
 

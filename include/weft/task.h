@@ -50,8 +50,9 @@ WEFT_API int weft_task_detach(weft_task task);
 // Asks a task to end. Its present blocking call, or else its next one, returns
 // -ECANCELED, and so does every later one; only weft_mutex_lock, weft_task_join
 // and weft_scope_leave still succeed where they need not wait, so that a task
-// can clean up. An operation that has taken effect reports that instead. Cancelling twice is cancelling once. May be called by
-// tasks and threads. Does not park.
+// can clean up. An operation that has taken effect reports that instead.
+// Cancelling twice is cancelling once. May be called by tasks and threads. Does
+// not park.
 // Errors: -ESRCH (a task that has ended counts as cancelled: 0).
 WEFT_API int weft_task_cancel(weft_task task);
 

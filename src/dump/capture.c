@@ -188,7 +188,7 @@ static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
         o->name = text(work, mutex->held.name);
     if (owner != NULL) {
         o->owner = owner->id;
-        o->taken_pc = load_relaxed(&mutex->taken_pc);
+        o->taken_pc = (uintptr_t)load_relaxed(&mutex->taken_pc);
         o->held_ns = ago(work, load_relaxed(&mutex->taken_since));
     }
     return index;

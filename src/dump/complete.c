@@ -96,7 +96,8 @@ static char *read_link(const char *path)
     return strdup(target);
 }
 
-// A small file of the kernel's, whole, ended by zero; NULL if it cannot be read.
+// A small file of the kernel's, whole, ended by zero; NULL if it cannot be
+// read.
 static char *read_file(const char *path, size_t *ret_size)
 {
     char *bytes = NULL;

@@ -25,8 +25,8 @@ int symbols_lookup(struct symbols *symbols, uintptr_t pc,
                    weft_frame *ret_frames, size_t max);
 
 // Marks as weft's own what its place in a stack, leaf first, shows to be: all
-// from the innermost public function of weft inwards, and below a task's entry. For code
-// without debug information, whose files are not known.
+// from the innermost public function of weft inwards, and below a task's entry.
+// For code without debug information, whose files are not known.
 void symbols_mark_stack(struct symbols *symbols, const uintptr_t *pcs,
                         size_t count);
 

@@ -71,10 +71,10 @@ struct task *task_visit(weft_task handle, struct visit *ret_visit)
     ret_visit->tag = tag;
     ret_visit->counted = worker == NULL || worker->runtime->tag != tag;
     if (ret_visit->counted)
-        (void)add_seq_cst(&inside[tag], 1);                   // R2
-    struct weft_runtime *runtime = load_seq_cst(&closed[tag]) // R2
-                                       ? NULL
-                                       : load_acquire(&registry[tag]);
+        (void)add_seq_cst(&inside[tag], 1); // R2
+    struct weft_runtime *runtime = NULL;
+    if (load_seq_cst(&closed[tag]) == 0)        // R2
+        runtime = load_acquire(&registry[tag]); // R1
     struct task *task =
         runtime == NULL ? NULL : table_find(&runtime->table, handle);
     if (task == NULL)

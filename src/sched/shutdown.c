@@ -4,10 +4,10 @@
 //       counts its children as spawned before it counts itself as finished
 //       (release), and the counting reads `finished` of all cores first
 //       (acquire), then `spawned`: so if both sums agree, no task was alive in
-//       between. A finish then looks at `phase`, with the light side of an asymmetric
-//       fence in between; whoever ends the runtime stores phase, then passes
-//       the heavy side, then counts: so either the counting sees the finish,
-//       or the finish bumps `finishing` and wakes.
+//       between. A finish then looks at `phase`, with the light side of an
+//       asymmetric fence in between; whoever ends the runtime stores phase,
+//       then passes the heavy side, then counts: so either the counting sees
+//       the finish, or the finish bumps `finishing` and wakes.
 //   S2  phase only grows. ENDING is stored under inject.lock, so a spawn from
 //       outside either counts before or is refused. A spawn by a task may slip
 //       through with a child that the cancelling walk has passed already; so

@@ -106,7 +106,7 @@ static void schedule_outside(struct weft_runtime *runtime,
     (void)add_acq_rel(&runtime->visitors, 1); // shutdown.c S3
     inject_push(&runtime->inject, tasks);
     sched_notify(runtime);
-    (void)sub_acq_rel(&runtime->visitors, 1); // the last touch
+    (void)sub_acq_rel(&runtime->visitors, 1); // shutdown.c S3: the last touch
 }
 
 void sched_schedule(struct task *task)

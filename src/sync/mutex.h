@@ -13,7 +13,7 @@ struct mutex {
     uint32_t magic;               // set while initialised
     uint32_t waiting;             // inside a wait; under lock
     struct list waiters;          // first come, first served
-    _Atomic(uintptr_t) taken_pc;  // where the owner took it; P2
+    atomic_u64 taken_pc;          // where the owner took it; P2
     atomic_u64 taken_since;       // ticks; P2
 };
 

@@ -36,8 +36,8 @@ int wait_interrupted(void);
 
 // Wakes a waiter with an outcome; the caller holds the object's lock and has
 // taken it out of the list, and has carried out the operation on the waiter's
-// `data` beforehand. False: it was timed out or cancelled already, the operation
-// did not happen, and what was meant for it belongs to another.
+// `data` beforehand. False: it was timed out or cancelled already, the
+// operation did not happen, and what was meant for it belongs to another.
 bool wait_wake(struct waiter *waiter, int outcome);
 
 #endif

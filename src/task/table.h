@@ -33,8 +33,8 @@ int table_init(struct table *table, uint32_t tag, uint32_t generation);
 void table_deinit(struct table *table);
 
 // Takes up to `count` free slots with a stack of the class, newest first, and
-// appends them to the list. 0 if there is at least one, -ENOMEM, or -EAGAIN when
-// the table is full.
+// appends them to the list. 0 if there is at least one, -ENOMEM, or -EAGAIN
+// when the table is full.
 int table_take(struct table *table, uint32_t class, uint32_t count,
                struct task_list *ret_tasks);
 

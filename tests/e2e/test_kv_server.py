@@ -308,7 +308,8 @@ def an_expired_key_counts_until_it_is_met(server):
 
 
 def wrong_numbers_of_arguments(server):
-    wrong = [["GET"], ["GET", "a", "b"], ["SET", "a"], ["SET", "a", "b", "c"], ["ECHO"], ["DEL"],
+    wrong = [["GET"], ["GET", "a", "b"], ["SET", "a"],
+             ["SET", "a", "b", "c"], ["ECHO"], ["DEL"],
              ["PING", "a", "b"], ["EXISTS"], ["INCR"], ["INCR", "a", "b"],
              ["MGET"], ["EXPIRE", "a"], ["EXPIRE", "a", "1", "2"], ["TTL"],
              ["DBSIZE", "a"], ["TRANSFER", "a", "b"],
@@ -566,8 +567,9 @@ def tools_of_redis(server):
 
 
 CASES = [
-    ping_and_echo, set_and_get, binary_keys_and_values, set_takes_the_expiry_away,
-    del_exists_mget, incr, incr_from_many, expire_and_ttl, an_expired_key_counts_until_it_is_met,
+    ping_and_echo, set_and_get, binary_keys_and_values,
+    set_takes_the_expiry_away, del_exists_mget, incr, incr_from_many,
+    expire_and_ttl, an_expired_key_counts_until_it_is_met,
     wrong_numbers_of_arguments, unknown_commands, command_lists_all,
     info_tells, inline_commands, pipelining, replies_larger_than_the_buffer,
     byte_by_byte, cut_everywhere, broken_protocol, the_largest_command,

@@ -271,7 +271,8 @@ static void modules_of_process(void **state)
     assert_true(count >= 2);
     for (size_t i = 0; i < count; i++) {
         assert_true(modules[i].start < modules[i].end);
-        uintptr_t main_pc = places[TRANSFER_41], libc_pc = (uintptr_t)gnu_get_libc_version;
+        uintptr_t main_pc = places[TRANSFER_41];
+        uintptr_t libc_pc = (uintptr_t)gnu_get_libc_version;
         if (main_pc >= modules[i].start && main_pc < modules[i].end)
             with_main = i + 1;
         if (libc_pc >= modules[i].start && libc_pc < modules[i].end)
