@@ -368,6 +368,13 @@ def rule_exports(tree):
             yield path, line, f"{name} is not exported by libweft.so"
     for name in sorted(exported - declared):
         yield "src/weft.map", 1, f"{name} is exported, but in no public header"
+    archive = library.parent / "libweft.a"
+    if archive.exists():
+        _, output = run_tool(tree, ["nm", "-g", "--defined-only", str(archive)])
+        inner = {line.split()[-1] for line in output.splitlines()
+                 if len(line.split()) == 3} - declared
+        for name in sorted(inner):
+            yield "src/meson.build", 1, f"{name} is a global name of libweft.a"
     _, output = run_tool(tree, ["readelf", "-d", str(library)])
     for name in re.findall(r"\(NEEDED\).*\[(.*)\]", output):
         if not name.startswith(("libc.so", "ld-linux")):
@@ -379,7 +386,7 @@ def rule_exports(tree):
 def release_library(_):
     """The library as released."""
     build.configure("release")
-    build.compile("release", ["src/libweft.so.0.1.0"])
+    build.compile("release", ["src/libweft.so.0.1.0", "src/libweft.a"])
     return build.directory("release") / "src/libweft.so.0.1.0"
 
 

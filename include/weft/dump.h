@@ -92,7 +92,7 @@ typedef struct weft_dump_info {
 
 // A task in a dump. Times are those of the meeting.
 typedef struct weft_dump_task {
-    uint64_t id;      // unique in the runtime, counted from 1
+    uint64_t id;      // unique in the runtime; from 1, with gaps
     weft_task handle; // for weft_task_cancel and the like
     const char *name; // or NULL
     enum weft_task_state state;
@@ -164,8 +164,11 @@ typedef struct weft_dump_finding {
     uint32_t worker;      // index, or WEFT_NONE
 } weft_dump_finding;
 
-// Takes a dump of a runtime. Workers meet between two tasks, or 250 ms pass;
-// the dump goes on without a worker that does not come, and says so. Calls at
+// Takes a dump of a runtime. Workers meet between two tasks, or 250 ms pass, in
+// which those that have come stand still; the dump then goes on without a
+// worker that did not come, and says so. Its findings are deadlocks through
+// mutexes and joins (not yet through scopes and channels), and tasks that do
+// not yield. Calls at
 // the same time share a result or are served one after another. The dump is
 // the caller's, to be given back by weft_dump_free. May be called by tasks of
 // the runtime, which park (without a deadline; the wait is bounded by the
@@ -250,7 +253,7 @@ typedef struct weft_print_options {
     size_t size;    // sizeof(weft_print_options)
     bool color;     // text: with terminal colours
     bool ascii;     // text: without characters beyond ASCII
-    bool verbose;   // text: weft's own frames too
+    bool verbose;   // text: the frames of weft itself, and labels, too
     bool all_tasks; // JSON: every task, however many (default: if <= 10,000)
     bool compact;   // JSON: on one line
 } weft_print_options;

@@ -36,7 +36,7 @@ WEFT_API int weft_mutex_try_lock(weft_mutex *mutex);
 
 // Gives the mutex back; the first waiter, if any, holds it from this moment.
 // May be called by the task that holds it. Does not park. A task must not end
-// while it holds a mutex: that is misuse, reported with both names.
+// while it holds a mutex: that is misuse, and aborts the process, naming both.
 // Errors: -EINVAL, -EPERM (not the holder: the mutex stays as it was).
 WEFT_API int weft_mutex_unlock(weft_mutex *mutex);
 

@@ -26,12 +26,14 @@ typedef struct weft_runtime_options {
     // A signal on which the process dumps this runtime: text to standard
     // error, and JSON to dump_path if that is set. Default 0: the signal named
     // or numbered in the environment variable WEFT_DUMP_SIGNAL (for instance
-    // QUIT), or none. -1: none whatever the environment says.
+    // QUIT; what means no signal is told and ignored), or none. -1: none
+    // whatever the environment says.
     int dump_signal;
     // Where the JSON of such a dump goes; "%p" in it becomes the process id,
-    // "%n" the number of the dump, "%%" a percent sign. Written under another
-    // name first, then renamed. Copied. Default: the environment variable
-    // WEFT_DUMP_FILE, or no file.
+    // "%n" the number of such dumps so far, "%%" a percent sign. A file is
+    // written under another name first, then renamed over what was there; a
+    // device or a pipe is written to. Copied. Default: the environment
+    // variable WEFT_DUMP_FILE, or nowhere.
     const char *dump_path;
 } weft_runtime_options;
 

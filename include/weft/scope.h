@@ -16,7 +16,9 @@ typedef struct weft_scope {
 // Opens a scope in the calling task. Until it is left, blocking calls of the
 // caller and of the scope's children return -ETIMEDOUT once the deadline has
 // passed, whatever deadline of their own they were given. Scopes nest; the
-// earliest deadline counts. May be called by tasks. Does not park.
+// earliest deadline counts. A task that ends inside a scope that it has entered
+// is misuse, and aborts the process with its name. May be called by tasks. Does
+// not park.
 // Errors: -EINVAL (a null scope, or one that the caller has open), -EPERM (not
 // a task).
 WEFT_API int weft_scope_enter(weft_scope *scope, int64_t deadline_ns);

@@ -30,7 +30,8 @@ enum {
     NAMES_STEP_NS = 10000000,
 };
 
-void (*overflow_print)(const uintptr_t *pcs, size_t count);
+void (*overflow_print)(const uintptr_t *pcs, size_t count, size_t gap_at,
+                       uint64_t gap);
 
 static struct sigaction before_segv;
 static struct sigaction before_bus;
@@ -39,11 +40,13 @@ static atomic_u32 dying;        // relaxed: only who is first matters
 
 // ---- In the handler ----
 
-static void print_addresses(const uintptr_t *pcs, int count)
+static void print_addresses(const uintptr_t *pcs, int count, uint64_t gap)
 {
     for (int i = 0; i < count; i++) {
         Dl_info info;
         void *pc = (void *)pcs[i];
+        if (gap > 0 && i == FRAMES - TAIL)
+            warn("  ... %llu frames are left out", (unsigned long long)gap);
         if (dladdr(pc, &info) != 0 && info.dli_fname != NULL)
             warn("  #%d %p (%s+0x%lx)", i, pc, info.dli_fname,
                  (unsigned long)((char *)pc - (char *)info.dli_fbase));
@@ -53,7 +56,7 @@ static void print_addresses(const uintptr_t *pcs, int count)
 }
 
 // In a child, for it may hang or crash. Waits three seconds at most.
-static bool print_names(const uintptr_t *pcs, int count)
+static bool print_names(const uintptr_t *pcs, int count, uint64_t gap)
 {
     atomic_u32 never = 0;
     int status = 1;
@@ -65,7 +68,7 @@ static bool print_names(const uintptr_t *pcs, int count)
         return false;
     if (child == 0) {
         (void)signal(SIGSEGV, SIG_DFL);
-        overflow_print(pcs, (size_t)count);
+        overflow_print(pcs, (size_t)count, FRAMES - TAIL, gap);
         _exit(0);
     }
     for (int i = 0; i < NAMES_TRIES; i++) {
@@ -97,11 +100,9 @@ static void report(const struct task *task, const void *context)
     int count = unwind(cache, &regs, &memory, pcs, FRAMES, TAIL, &result);
     for (int i = 0; i < count; i++) // FRAMES < 64
         pcs[i] += result.exact >> i & 1;
-    if (result.frames > (uint64_t)count)
-        warn("  (%llu frames in all; %d innermost and %d outermost follow)",
-             (unsigned long long)result.frames, FRAMES - TAIL, TAIL);
-    if (!print_names(pcs, count))
-        print_addresses(pcs, count);
+    uint64_t gap = result.frames - (uint64_t)count;
+    if (!print_names(pcs, count, gap))
+        print_addresses(pcs, count, gap);
 }
 
 // Whether the fault is one of the running task's stack: its guard page, or so

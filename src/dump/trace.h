@@ -21,6 +21,7 @@ struct weft_trace {
 };
 
 // Prints names to standard error: for overflow.h, in a process of its own.
-void trace_print_pcs(const uintptr_t *pcs, size_t count);
+void trace_print_pcs(const uintptr_t *pcs, size_t count, size_t gap_at,
+                     uint64_t gap);
 
 #endif

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/panic.h"
@@ -56,11 +57,11 @@ bool signal_check(int number)
 
 static int number_of_name(const char *name)
 {
-    if (strncmp(name, "SIG", 3) == 0)
+    if (strncasecmp(name, "SIG", 3) == 0)
         name += 3;
     for (int i = 1; i < SIGNALS; i++) {
         const char *abbreviation = sigabbrev_np(i);
-        if (abbreviation != NULL && strcmp(abbreviation, name) == 0)
+        if (abbreviation != NULL && strcasecmp(abbreviation, name) == 0)
             return i;
     }
     char *end;
@@ -68,7 +69,8 @@ static int number_of_name(const char *name)
     return *end == '\0' && number > 0 && number < SIGNALS ? (int)number : 0;
 }
 
-// The signal to listen to: 0 for none, or -EINVAL.
+// The signal to listen to, or 0. A mistake of the environment's does not keep
+// a program from running.
 static int choose(int number)
 {
     const char *name = getenv("WEFT_DUMP_SIGNAL");
@@ -80,8 +82,9 @@ static int choose(int number)
     number = number_of_name(name);
     if (catchable(number))
         return number;
-    warn("WEFT_DUMP_SIGNAL=%s names no signal that can be caught", name);
-    return -EINVAL;
+    warn("WEFT_DUMP_SIGNAL=%s names no signal that can be caught: ignored",
+         name);
+    return 0;
 }
 
 // ---- Writing ----
@@ -110,19 +113,30 @@ static char *expand(const char *pattern, uint64_t dump)
     return fclose(file) == 0 ? path : NULL;
 }
 
-static int write_json(const weft_dump *dump, const char *path)
+// Straight to a device, a pipe or whatever else is no file to be replaced.
+static int write_through(const weft_dump *dump, const char *path)
 {
-    char temporary[4096];
-    int size = snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    FILE *file = fopen(path, "we");
 
-    if (size < 0 || (size_t)size >= sizeof temporary)
-        return -ENAMETOOLONG;
-    FILE *file = fopen(temporary, "we");
     if (file == NULL)
         return -errno;
     int error = weft_dump_print_json(dump, NULL, file);
     if (fclose(file) != 0 && error == 0)
         error = -EIO;
+    return error;
+}
+
+static int write_json(const weft_dump *dump, const char *path)
+{
+    struct stat there;
+    char temporary[4096];
+    int size = snprintf(temporary, sizeof temporary, "%s.tmp", path);
+
+    if (size < 0 || (size_t)size >= sizeof temporary)
+        return -ENAMETOOLONG;
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return write_through(dump, path);
+    int error = write_through(dump, temporary);
     if (error == 0 && rename(temporary, path) != 0)
         error = -errno;
     if (error != 0)
@@ -132,12 +146,11 @@ static int write_json(const weft_dump *dump, const char *path)
 
 static void save_json(const weft_dump *dump, const struct listener *listener)
 {
-    weft_runtime_metrics metrics;
+    static uint64_t number; // by the one thread that serves
 
     if (listener->path == NULL)
         return;
-    (void)weft_runtime_metrics_get(listener->runtime, &metrics);
-    char *path = expand(listener->path, metrics.dumps);
+    char *path = expand(listener->path, ++number);
     int error = path == NULL ? -ENOMEM : write_json(dump, path);
     if (error == 0)
         fprintf(stderr, "weft: the same as JSON: %s\n", path);
@@ -147,11 +160,38 @@ static void save_json(const weft_dump *dump, const struct listener *listener)
     free(path);
 }
 
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value != NULL && value[0] != '\0';
+}
+
+static bool wants_color(void)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(STDERR_FILENO) && !is_set("NO_COLOR") && terminal != NULL &&
+           strcmp(terminal, "dumb") != 0;
+}
+
+// By the environment, for a program need not have called setlocale.
+static bool has_utf8(void)
+{
+    const char *locale = is_set("LC_ALL")     ? getenv("LC_ALL")
+                         : is_set("LC_CTYPE") ? getenv("LC_CTYPE")
+                                              : getenv("LANG");
+
+    return locale == NULL || strcasestr(locale, "utf-8") != NULL ||
+           strcasestr(locale, "utf8") != NULL;
+}
+
 static void dump(const struct listener *listener)
 {
     weft_print_options options = {
         .size = sizeof options,
-        .color = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL,
+        .color = wants_color(),
+        .ascii = !has_utf8(),
     };
     weft_dump *taken;
     int error = weft_dump_take(listener->runtime, &taken);

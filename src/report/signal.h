@@ -8,8 +8,7 @@
 bool signal_check(int number);
 
 // From now on the signal dumps this runtime. `number` and `path` as in
-// weft_runtime_options. 0, -ENOMEM, -EAGAIN (no thread), -EINVAL (the
-// environment names no signal).
+// weft_runtime_options. 0, -ENOMEM, -EAGAIN (no thread).
 int signal_begin(struct weft_runtime *runtime, int number, const char *path);
 
 // Undoes that; waits for a dump in progress.

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "dump/model.h"
@@ -216,7 +217,10 @@ static bool load_functions(struct dw *dw)
 
 struct dw *dw_open(const struct model_module *modules, size_t count)
 {
-    struct dw *dw = calloc(1, sizeof(*dw));
+    // A program without a dynamic loader cannot load a library that needs
+    // another libc than its own.
+    bool is_static = getauxval(AT_BASE) == 0;
+    struct dw *dw = is_static ? NULL : calloc(1, sizeof(*dw));
 
     if (!dw)
         return NULL;

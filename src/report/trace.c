@@ -92,13 +92,26 @@ int weft_trace_print(const weft_trace *trace, FILE *file)
     return line.error;
 }
 
-void trace_print_pcs(const uintptr_t *pcs, size_t count)
+static void print_part(const uintptr_t *pcs, size_t count)
 {
     struct weft_trace trace = {.pcs = (uintptr_t *)pcs, .count = count};
 
     (void)weft_trace_print(&trace, stderr); // there is nobody to tell
     symbols_free(trace.names);
     model_free_modules(trace.modules, trace.module_count);
+}
+
+void trace_print_pcs(const uintptr_t *pcs, size_t count, size_t gap_at,
+                     uint64_t gap)
+{
+    size_t inner = gap > 0 ? gap_at : count;
+
+    print_part(pcs, inner);
+    if (gap == 0)
+        return;
+    fprintf(stderr, "  ... %llu frames are left out\n",
+            (unsigned long long)gap);
+    print_part(pcs + inner, count - inner);
 }
 
 void weft_trace_free(weft_trace *trace)

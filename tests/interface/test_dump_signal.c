@@ -240,20 +240,26 @@ static void precedence_body(void)
 
 CASE(precedence)
 
+// A mistake of the environment's is told, and no signal is taken over.
 static void refuse(const char *value)
 {
-    weft_runtime_options options = {.size = sizeof options, .workers = 1};
-    weft_runtime *runtime;
-
     expect_is(setenv("WEFT_DUMP_SIGNAL", value, 1), 0);
-    expect_is(weft_runtime_new(&options, &runtime), -EINVAL);
+    weft_runtime *runtime = start_with(0, NULL, "refuses");
+    for (int i = 1; i < 32; i++) {
+        struct sigaction action;
+        if (i == SIGSEGV || i == SIGBUS) // of the overflow report
+            continue;
+        expect_is(sigaction(i, NULL, &action), 0);
+        expect(action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN);
+    }
+    expect_is(weft_runtime_free(runtime), 0);
 }
 
 static void bad_names_body(void)
 {
     static const char *const bad[] = {"NOSUCH", "SIG",   "KILL", "SIGSTOP",
                                       "SEGV",   "USR1 ", "0",    "-3",
-                                      "65",     "12x",   "9",    "usr1"};
+                                      "65",     "12x",   "9",    "userx"};
     static const int numbers[] = {-2,      65,      1000,   INT_MIN,
                                   SIGKILL, SIGSTOP, SIGSEGV};
 
