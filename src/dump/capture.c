@@ -400,16 +400,21 @@ static void add_queues(struct work *work, const struct stolen *stolen)
 // A worker that did not come keeps its queue; nobody takes from it now.
 static uint32_t add_missing_queue(struct work *work, uint32_t index)
 {
-    struct task *queued[QUEUE_CAP];
+    struct task *queued[64];
     struct core *core = &work->runtime->cores[index];
     struct task *next = load_acquire(&core->next); // worker.c C1
-    uint32_t count = queue_peek(&core->queue, queued, QUEUE_CAP);
     uint32_t place = 0;
+    uint32_t count;
 
     if (next != NULL)
         add_place(work, next, index, place++);
-    for (uint32_t i = 0; i < count; i++)
-        add_place(work, queued[i], index, place++);
+    for (uint32_t at = 0; at < QUEUE_CAP; at += count) {
+        count = queue_peek(&core->queue, at, queued, 64);
+        if (count == 0)
+            break;
+        for (uint32_t i = 0; i < count; i++)
+            add_place(work, queued[i], index, place++);
+    }
     return place;
 }
 

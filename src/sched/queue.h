@@ -10,8 +10,10 @@
 enum {
 #ifdef WEFT_HOSTILE
     QUEUE_CAP = 2,
+    QUEUE_BATCH = 1,
 #else
-    QUEUE_CAP = 256,
+    QUEUE_CAP = 1024,
+    QUEUE_BATCH = 128, // the most that are moved elsewhere at once
 #endif
     QUEUE_MASK = QUEUE_CAP - 1,
 };
@@ -53,12 +55,12 @@ static inline struct task *queue_pop(struct queue *queue)
     return NULL;
 }
 
-// Owner: takes the older half at once (at least one), to make room, and
-// appends it. Empty only if thieves were faster.
-void queue_pop_half(struct queue *queue, struct task_list *ret_tasks);
+// Owner: takes a batch of the oldest at once, to make room, and appends it.
+// Empty only if thieves were faster.
+void queue_pop_batch(struct queue *queue, struct task_list *ret_tasks);
 
-// Takes half of the victim's tasks, rounded up; the newest of them is
-// returned, the others go to the end of the thief's own queue, as far as there
+// Takes half of the victim's tasks, rounded up, or a batch if that is less; the
+// newest of them is returned, the others go to the end of the thief's own queue, as far as there
 // is room. NULL: nothing there. *ret_count is how many were taken.
 struct task *queue_steal(struct queue *victim, struct queue *thief,
                          uint32_t *ret_count);
@@ -66,9 +68,10 @@ struct task *queue_steal(struct queue *victim, struct queue *thief,
 // How many are inside; a moment old.
 uint32_t queue_length(const struct queue *queue);
 
-// Copies the tasks inside, oldest first, without taking them: at most `max`.
-// A consistent picture only while nobody takes (see src/dump).
-uint32_t queue_peek(const struct queue *queue, struct task **ret_tasks,
-                    uint32_t max);
+// Copies the tasks inside, oldest first, without the first `skip` and without
+// taking them: at most `max`. A consistent picture only while nobody takes (see
+// src/dump).
+uint32_t queue_peek(const struct queue *queue, uint32_t skip,
+                    struct task **ret_tasks, uint32_t max);
 
 #endif

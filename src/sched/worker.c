@@ -61,12 +61,12 @@ static void push_local(struct weft_runtime *runtime, struct core *core,
                        struct task *task, bool seen)
 {
     while (!queue_push(&core->queue, task, seen)) {
-        struct task_list half = {0};
-        queue_pop_half(&core->queue, &half);
-        if (half.count == 0)
+        struct task_list oldest = {0};
+        queue_pop_batch(&core->queue, &oldest);
+        if (oldest.count == 0)
             continue; // thieves made room
-        task_list_push(&half, task);
-        inject_push(&runtime->inject, &half);
+        task_list_push(&oldest, task);
+        inject_push(&runtime->inject, &oldest);
         count(&core->overflows, 1);
         break;
     }
@@ -329,7 +329,7 @@ static uint32_t injected_share(struct weft_runtime *runtime)
     uint32_t length = load_relaxed(&runtime->inject.length); // only a size
     uint32_t share = length / runtime->worker_count + 1;
 
-    return share < QUEUE_CAP / 2 ? share : QUEUE_CAP / 2;
+    return share < QUEUE_BATCH ? share : QUEUE_BATCH;
 }
 
 static uint64_t random_next(struct core *core)

@@ -84,16 +84,29 @@ static void test_it_wraps(void **state)
     }
 }
 
-static void test_popping_half(void **state)
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+// The sizes to try: every small one, some between, and the capacity itself.
+static int larger(int size)
+{
+    if (size < 2 * QUEUE_BATCH + 2 || size == QUEUE_CAP)
+        return size + 1;
+    return least(size + 997, QUEUE_CAP);
+}
+
+static void test_popping_a_batch(void **state)
 {
     (void)state;
-    for (int count = 0; count <= QUEUE_CAP; count++) {
+    for (int count = 0; count <= QUEUE_CAP; count = larger(count)) {
         struct queue *queue = queue_from((uint64_t)count * 7);
         struct task_list half = {0};
         for (int i = 0; i < count; i++)
             assert_true(queue_push(queue, &tasks[i], true));
-        queue_pop_half(queue, &half);
-        int expected = count < QUEUE_CAP / 2 ? count : QUEUE_CAP / 2;
+        queue_pop_batch(queue, &half);
+        int expected = least(count, QUEUE_BATCH);
         assert_int_equal(half.count, expected);
         for (int i = 0; i < expected; i++)
             assert_ptr_equal(task_list_pop(&half), &tasks[i]);
@@ -112,13 +125,13 @@ static void test_stealing_half(void **state)
     (void)state;
     uint32_t taken;
 
-    for (int count = 0; count <= QUEUE_CAP; count++) {
+    for (int count = 0; count <= QUEUE_CAP; count = larger(count)) {
         struct queue *victim = queue_from((uint64_t)count * 3);
         struct queue *thief = queue_from((uint64_t)count * 5);
         for (int i = 0; i < count; i++)
             assert_true(queue_push(victim, &tasks[i], true));
         struct task *task = queue_steal(victim, thief, &taken);
-        int expected = (count + 1) / 2;
+        int expected = least((count + 1) / 2, QUEUE_BATCH);
         assert_int_equal(taken, expected);
         assert_ptr_equal(task, count == 0 ? NULL : &tasks[expected - 1]);
         for (int i = 0; i < expected - 1; i++)
@@ -137,7 +150,7 @@ static void test_a_thief_takes_what_he_has_room_for(void **state)
     (void)state;
     uint32_t taken;
 
-    for (int room = 0; room <= QUEUE_CAP; room++) {
+    for (int room = 0; room <= QUEUE_CAP; room = larger(room)) {
         struct queue *victim = queue_new();
         struct queue *thief = queue_from((uint64_t)room);
         for (int i = 0; i < QUEUE_CAP; i++)
@@ -145,7 +158,7 @@ static void test_a_thief_takes_what_he_has_room_for(void **state)
         for (int i = 0; i < QUEUE_CAP - room; i++)
             assert_true(queue_push(thief, &tasks[QUEUE_CAP + i], true));
         struct task *task = queue_steal(victim, thief, &taken);
-        int expected = room < QUEUE_CAP / 2 ? room : QUEUE_CAP / 2;
+        int expected = least(least(room, QUEUE_CAP / 2), QUEUE_BATCH);
         assert_int_equal(taken, expected);
         assert_ptr_equal(task, expected == 0 ? NULL : &tasks[expected - 1]);
         for (int i = 0; i < QUEUE_CAP - room; i++)
@@ -165,12 +178,12 @@ static void test_peeking_takes_nothing(void **state)
     struct queue *queue = queue_from(UINT64_MAX - 1);
     struct task *seen[QUEUE_CAP];
 
-    assert_int_equal(queue_peek(queue, seen, QUEUE_CAP), 0);
+    assert_int_equal(queue_peek(queue, 0, seen, QUEUE_CAP), 0);
     for (int i = 0; i < QUEUE_CAP; i++)
         assert_true(queue_push(queue, &tasks[i], true));
-    assert_int_equal(queue_peek(queue, seen, 1), 1);
+    assert_int_equal(queue_peek(queue, 0, seen, 1), 1);
     assert_ptr_equal(seen[0], &tasks[0]);
-    assert_int_equal(queue_peek(queue, seen, QUEUE_CAP), QUEUE_CAP);
+    assert_int_equal(queue_peek(queue, 0, seen, QUEUE_CAP), QUEUE_CAP);
     for (int i = 0; i < QUEUE_CAP; i++) {
         assert_ptr_equal(seen[i], &tasks[i]);
         assert_ptr_equal(queue_pop(queue), &tasks[i]);
@@ -257,7 +270,7 @@ static void refill(struct round *round, struct task_list *aside)
     while ((task = task_list_pop(aside)) != NULL) {
         if (queue_push(round->owned, task, true))
             continue;
-        queue_pop_half(round->owned, aside); // overflow
+        queue_pop_batch(round->owned, aside); // overflow
         task_list_push(aside, task);
         break;
     }
@@ -333,7 +346,7 @@ int main(void)
         cmocka_unit_test(test_first_in_first_out),
         cmocka_unit_test(test_a_full_one_says_so),
         cmocka_unit_test(test_it_wraps),
-        cmocka_unit_test(test_popping_half),
+        cmocka_unit_test(test_popping_a_batch),
         cmocka_unit_test(test_stealing_half),
         cmocka_unit_test(test_a_thief_takes_what_he_has_room_for),
         cmocka_unit_test(test_peeking_takes_nothing),
