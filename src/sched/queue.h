@@ -60,8 +60,9 @@ static inline struct task *queue_pop(struct queue *queue)
 void queue_pop_batch(struct queue *queue, struct task_list *ret_tasks);
 
 // Takes half of the victim's tasks, rounded up, or a batch if that is less; the
-// newest of them is returned, the others go to the end of the thief's own queue, as far as there
-// is room. NULL: nothing there. *ret_count is how many were taken.
+// newest of them is returned, the others go to the end of the thief's own
+// queue, as far as there is room. NULL: nothing there. *ret_count is how many
+// were taken.
 struct task *queue_steal(struct queue *victim, struct queue *thief,
                          uint32_t *ret_count);
 

@@ -12,7 +12,7 @@ enum {
     RUNNERS = 24,
     LAPS = 60,
     LOG_MAX = RUNNERS * LAPS,
-    CROWD = 1000, // more than any worker's queue holds
+    CROWD = 2500, // more than any worker's queue holds
     SHARE = 4,    // no more than a worker takes at once from the shared queue
 };
 

@@ -274,7 +274,7 @@ static void test_steals(void **state)
 
 static void *overflow(void *arg)
 {
-    enum { MANY = 1000 };
+    enum { MANY = 2500 };
     struct crowd crowd = {.runtime = weft_runtime_self()};
 
     expect_is(of_all(crowd.runtime).overflows, 0);
