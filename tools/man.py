@@ -11,6 +11,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+# Structs that are passed by value and not looked into.
+HANDLES = ("weft_task", "weft_fd")
+
 FUNCTION = re.compile(r"WEFT_API\s+([^;]*?)\b(weft_\w+)\(([^;]*)\);", re.S)
 
 
@@ -43,6 +46,14 @@ def functions(path):
             shared = []
 
 
+def structures(path):
+    """The structs of a header whose fields are public, by name."""
+    whole = re.finditer(r"^typedef struct (weft_\w+) \{\n.*?^\} \1;$",
+                        path.read_text(), re.S | re.M)
+    return {m[1]: m[0] for m in whole
+            if "opaque" not in m[0] and m[1] not in HANDLES}
+
+
 def escape(line):
     line = line.replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + line if line[:1] in ".'" else line
@@ -64,7 +75,7 @@ def wrap_prototype(prototype):
     return textwrap.wrap(prototype, 70, subsequent_indent="    ")
 
 
-def page(name, prototype, comment, shared, header):
+def page(name, prototype, comment, shared, header, structs):
     text, errors = split_errors(comment)
     out = [f'.TH {name} 3 "" "weft" "weft manual"', ".SH NAME",
            f"{name} \\- {escape(sentence(text)[:1].lower())}"
@@ -79,6 +90,12 @@ def page(name, prototype, comment, shared, header):
     if errors:
         errors[0] = errors[0].removeprefix("Errors: ")
         out += [".SH ERRORS"] + [escape(line) for line in errors]
+    used = [text for struct, text in structs.items()
+            if re.search(rf"\b{struct}\b", prototype)]
+    if used:
+        out += [".SH STRUCTURES", ".nf"]
+        out += [escape(line) for text in used for line in text.split("\n")]
+        out += [".fi"]
     return "\n".join(out + [".SH SEE ALSO", ".BR weft (7)", ""])
 
 
@@ -87,6 +104,9 @@ def main(arguments):
     headers = [Path(a) for a in arguments[1:]]
     if not headers:
         sys.exit("usage: man.py --list HEADER... | man.py OUTDIR HEADER...")
+    structs = {}
+    for path in headers:
+        structs |= structures(path)
     for path in headers:
         for name, prototype, comment, shared in functions(path):
             if not comment and not shared:
@@ -96,7 +116,7 @@ def main(arguments):
                 continue
             target = Path(arguments[0]) / f"{name}.3"
             target.write_text(
-                page(name, prototype, comment, shared, path.name))
+                page(name, prototype, comment, shared, path.name, structs))
 
 
 main(sys.argv[1:])

@@ -270,7 +270,7 @@ static int add_dw_frame(struct symbols *symbols, uintptr_t pc, size_t module,
     frame->line = from->line;
     if (module < symbols->module_count)
         frame->module = symbols->modules[module].path;
-    if (from->function &&
+    if (from->function && from->function[0] != '\0' &&
         !(frame->function = show_function(symbols, from->function)))
         return -ENOMEM;
     if (from->file && !(frame->file = show_file(symbols, from->dir, from->file,
