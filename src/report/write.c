@@ -306,8 +306,10 @@ void str_add_tail(struct str *str, const char *name, unsigned columns)
         width -= show_char(str, name, length, c, false, shown);
         name += length;
     }
+    // Of a path, whole parts, if there is one.
+    const char *part = strchr(name, '/');
     str_add(str, "…");
-    str_add_name(str, name, false, columns - ellipsis_width(str));
+    str_add_name(str, part ? part : name, false, columns - ellipsis_width(str));
 }
 
 // ---- Figures. ----
