@@ -196,7 +196,11 @@ class Checker:
 
     def check_workers(self):
         for worker in self.dump["workers"]:
-            self.task(worker["task"], f"worker {worker['id']}")
+            where = f"worker {worker['id']}"
+            self.task(worker["task"], where)
+            self.expect(worker["syscall"] is None or
+                        worker["state"] == "missing" and worker["task"],
+                        f"{where}: in a system call, but not in a task")
 
     def check_summary(self):
         summary = self.dump["summary"]

@@ -73,7 +73,8 @@ enum weft_stack_end {
     WEFT_STACK_WHOLE,   // at the task's entry
     WEFT_STACK_CUT,     // too deep: the middle is left out
     WEFT_STACK_BROKEN,  // cannot be unwound further: see `error`
-    WEFT_STACK_UNKNOWN, // not captured: the task was running
+    WEFT_STACK_UNKNOWN, // not captured: the task was running and could not be
+                        // reached (see `error`), or has ended
 };
 
 // The dump as a whole.
@@ -139,6 +140,9 @@ typedef struct weft_dump_worker {
     uint64_t task;   // id of the task it runs, or 0
     int64_t busy_ns; // for how long it has run that task
     uint32_t queued; // tasks in its queue
+    bool in_syscall; // missing, and its task sat in a system call:
+    long syscall;    //   the call's number
+    int syscall_fd;  //   the descriptor it is about, or -1
 } weft_dump_worker;
 
 // One frame: a function inlined into another has a frame of its own with the
@@ -166,14 +170,16 @@ typedef struct weft_dump_finding {
 
 // Takes a dump of a runtime. Workers meet between two tasks, or 250 ms pass, in
 // which those that have come stand still; the dump then goes on without a
-// worker that did not come, and says so. Its findings are deadlocks through
-// mutexes and joins (not yet through scopes and channels), and tasks that do
-// not yield. Calls at
-// the same time share a result or are served one after another. The dump is
-// the caller's, to be given back by weft_dump_free. May be called by tasks of
-// the runtime, which park (without a deadline; the wait is bounded by the
-// runtime's dump_patience_ns and the time of the capture), and by threads and
-// tasks of other runtimes, which block their thread. Not by signal handlers.
+// worker that did not come, and says so. Where its task stands is read from
+// outside if it sits in a system call, which is not disturbed; if it runs,
+// SIGURG interrupts it for a moment. The findings are deadlocks through mutexes
+// and joins (not yet through scopes and channels), and tasks that do not yield.
+// Calls at the same time share a result or are served one after another. The
+// dump is the caller's, to be given back by weft_dump_free. May be called by
+// tasks of the runtime, which park (without a deadline; the wait is bounded by
+// the runtime's dump_patience_ns and the time of the capture), and by threads
+// and tasks of other runtimes, which block their thread. Not by signal
+// handlers.
 // Errors: -EINVAL (a null pointer), -ENOMEM, -ESHUTDOWN (the runtime has
 // ended).
 WEFT_API int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump);

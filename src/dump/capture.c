@@ -5,7 +5,9 @@
 // their names) is held fast by calls in progress: a task that waits for an
 // object or holds it cannot return while the world stands, so the object
 // cannot be freed by a program that keeps the rules. Stacks are read within
-// their bounds, whatever they hold (unwind.h).
+// their bounds, whatever they hold (unwind.h). A task that runs on a worker
+// that did not come is captured where it stands, before all others
+// (standing.h).
 #include "dump/capture.h"
 
 #include <errno.h>
@@ -16,10 +18,25 @@
 #include "base/grow.h"
 #include "base/panic.h"
 #include "dump/barrier.h"
+#include "dump/calls.h"
+#include "dump/fp_search.h"
 #include "dump/intern.h"
+#include "dump/standing.h"
 #include "dump/steal_all.h"
 #include "sync/channel.h"
 #include "sync/mutex.h"
+
+// How long those who run may take to answer the signal: a thread that is not
+// kept from running by others does in some 20 us.
+static const int64_t ANSWER_NS = 100000000;
+static const int64_t STEP_NS = 50000;
+
+// What a worker that did not come was found doing.
+struct missing {
+    uint32_t worker;         // index
+    const struct task *task; // NULL: none, and nothing was asked
+    struct standing_result found;
+};
 
 // What a capture needs while it works.
 struct work {
@@ -31,6 +48,8 @@ struct work {
     int64_t now_ns;     // the same on the clock
     uint32_t *index_of; // model index of each slot, or WEFT_NONE
     uint32_t slots;     // of the table, at the meeting
+    struct missing *missing;
+    uint32_t missing_count;
 };
 
 // ---- The cache of unwind rules, kept from dump to dump ----
@@ -106,6 +125,14 @@ static void new_stack(const struct task *task, uintptr_t *pcs,
     ret_stack->end = WEFT_STACK_WHOLE;
 }
 
+static const char *keep_stack(const struct unwind_result *result, int kept,
+                              uintptr_t *pcs, struct model_stack *ret_stack)
+{
+    for (int i = 0; i < kept && i < 64; i++)
+        pcs[i] += result->exact >> i & 1; // model.h: as if it were one
+    return describe_end(result, kept, ret_stack);
+}
+
 void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error)
@@ -127,9 +154,7 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
     saved_regs(frame, &regs);
     int kept =
         unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
-    for (int i = 0; i < kept && i < 64; i++)
-        pcs[i] += result.exact >> i & 1; // model.h: as if it were one
-    *ret_error = describe_end(&result, kept, ret_stack);
+    *ret_error = keep_stack(&result, kept, pcs, ret_stack);
 }
 
 bool capture_sound(const struct task *task)
@@ -160,11 +185,141 @@ static void add_stack(struct work *work, const struct task *task,
     m->stack_used = (uint32_t)(stack_high(task) - (char *)task->sp);
 }
 
-static void add_unknown_stack(struct work *work, struct model_task *m)
+// Without frames; `why` may be NULL.
+static void add_unknown_stack(struct work *work, const char *why,
+                              struct model_task *m)
 {
     struct model_stack stack = {.end = WEFT_STACK_UNKNOWN, .error = WEFT_NONE};
 
+    if (why != NULL)
+        stack.error = text(work, why);
     m->stack = intern_stack(&work->intern, &stack, NULL);
+}
+
+// ---- Tasks on workers that did not come ----
+
+// C3 in worker.c: such a worker begins no other task while the meeting lasts.
+static void ask_missing(struct work *work, struct missing *missing)
+{
+    struct worker *worker = &work->runtime->workers[missing->worker];
+    const struct task *task = load_acquire(&worker->current); // worker.c C3
+
+    if (task == NULL || task->index >= work->slots || worker->standing == NULL)
+        return;
+    missing->task = task;
+    standing_ask(worker->standing,
+                 (uintptr_t)stack_low(task) + stack_guard_size(),
+                 (uintptr_t)task->top);
+}
+
+static struct standing *standing_of(const struct work *work, uint32_t missing)
+{
+    if (work->missing[missing].task == NULL)
+        return NULL;
+    return work->runtime->workers[work->missing[missing].worker].standing;
+}
+
+// Whether all have answered.
+static bool advance_missing(const struct work *work)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < work->missing_count; i++) {
+        struct standing *standing = standing_of(work, i);
+        if (standing != NULL && !standing_advance(standing))
+            all = false;
+    }
+    return all;
+}
+
+static void await_missing(const struct work *work)
+{
+    int64_t deadline_ns = port_now() + ANSWER_NS;
+    atomic_u32 never = 0;
+
+    while (!advance_missing(work) && port_now() < deadline_ns)
+        (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
+    for (uint32_t i = 0; i < work->missing_count; i++) {
+        struct standing *standing = standing_of(work, i);
+        if (standing != NULL)
+            standing_take(standing, &work->missing[i].found);
+    }
+}
+
+// Asks all, then waits for all: those that cannot answer cost their time once.
+static int capture_missing(struct work *work, const uint8_t *places)
+{
+    uint32_t count = work->runtime->worker_count;
+
+    for (uint32_t i = 0; i < count; i++)
+        work->missing_count += places[i] == PLACE_MISSING;
+    if (work->missing_count == 0)
+        return 0;
+    work->missing = calloc(work->missing_count, sizeof *work->missing);
+    if (work->missing == NULL)
+        return -ENOMEM;
+    struct missing *missing = work->missing;
+    for (uint32_t i = 0; i < count; i++)
+        if (places[i] == PLACE_MISSING) {
+            missing->worker = i;
+            ask_missing(work, missing++);
+        }
+    await_missing(work);
+    return 0;
+}
+
+static const struct missing *find_missing(const struct work *work,
+                                          const struct task *task)
+{
+    for (uint32_t i = 0; i < work->missing_count; i++)
+        if (work->missing[i].task == task)
+            return &work->missing[i];
+    return NULL;
+}
+
+// The bytes may end before the stack does.
+static const char *explain_end(const struct task *task,
+                               const struct standing_result *found,
+                               const struct unwind_result *result,
+                               const char *error)
+{
+    if (result->end == UNWIND_OUTSIDE &&
+        found->memory.hi < (uintptr_t)task->top)
+        return "deeper than what is copied of a task that runs";
+    return error;
+}
+
+static void add_standing_stack(struct work *work, const struct task *task,
+                               const struct standing_result *found,
+                               struct model_task *m)
+{
+    uintptr_t pcs[FRAMES_MAX];
+    struct model_stack stack = {.error = WEFT_NONE};
+    struct unwind_result result = {0};
+    int kept = (found->regs.valid >> CFI_FP & 1 ? unwind : fp_search_unwind)(
+        work->cache, &found->regs, &found->memory, pcs, FRAMES_MAX, FRAMES_TAIL,
+        &result);
+    const char *error = keep_stack(&result, kept, pcs, &stack);
+
+    error = explain_end(task, found, &result, error);
+    if (error != NULL)
+        stack.error = text(work, error);
+    m->stack = intern_stack(&work->intern, &stack, pcs);
+    m->stack_used =
+        (uint32_t)((uintptr_t)stack_high(task) - found->regs.reg[CFI_SP]);
+}
+
+static void add_running_stack(struct work *work, const struct task *task,
+                              struct model_task *m)
+{
+    const struct missing *missing = find_missing(work, task);
+
+    if (missing == NULL)
+        add_unknown_stack(work, NULL, m);
+    else if (missing->found.how == STANDING_UNREACHABLE)
+        add_unknown_stack(work, missing->found.why, m);
+    else
+        add_standing_stack(work, task, &missing->found, m);
 }
 
 // ---- Objects ----
@@ -331,7 +486,7 @@ static void capture_done(struct work *work, struct task *task)
         add_facts(work, task, word, m);
         m->state = WEFT_STATE_DONE;
         add_words(work, task, m);
-        add_unknown_stack(work, m);
+        add_unknown_stack(work, NULL, m);
         work->index_of[task->index] = (uint32_t)work->dump->task_count++;
     }
     lock_release(&task->lock);
@@ -362,7 +517,7 @@ static void capture_task(struct work *work, struct task *task)
     default: // on a worker that did not come: nothing of it stands still
         m->state = WEFT_STATE_RUNNING;
         add_moving_name(work, task, m);
-        add_unknown_stack(work, m);
+        add_running_stack(work, task, m);
         break;
     }
     work->index_of[task->index] = (uint32_t)dump->task_count++;
@@ -418,6 +573,18 @@ static uint32_t add_missing_queue(struct work *work, uint32_t index)
     return place;
 }
 
+static void add_call(const struct missing *missing, weft_dump_worker *w)
+{
+    int fd_arg;
+
+    if (missing == NULL || missing->found.how != STANDING_IN_CALL)
+        return;
+    w->in_syscall = true;
+    w->syscall = missing->found.call;
+    (void)calls_name(w->syscall, &fd_arg);
+    w->syscall_fd = fd_arg < 0 ? -1 : (int)missing->found.args[fd_arg];
+}
+
 static void add_running(struct work *work, struct worker *worker,
                         weft_dump_worker *w)
 {
@@ -436,6 +603,7 @@ static void add_running(struct work *work, struct worker *worker,
     m->worker = worker->index;
     m->state_ns = w->busy_ns;
     m->cpu_ns += w->busy_ns;
+    add_call(find_missing(work, task), w);
 }
 
 static void add_worker(struct work *work, uint32_t index, uint8_t place,
@@ -561,6 +729,7 @@ static void take_picture(struct work *work, const uint8_t *places,
 static void finish(struct work *work)
 {
     free(work->index_of);
+    free(work->missing);
     intern_deinit(&work->intern);
     if (work->cache != NULL)
         capture_cache_give(work->cache);
@@ -574,6 +743,8 @@ int capture_world(struct weft_runtime *runtime, struct capture *capture)
 
     if (error == 0)
         error = steal_all(runtime, capture->places, &stolen);
+    if (error == 0)
+        error = capture_missing(&work, capture->places);
     if (error == 0) {
         take_picture(&work, capture->places, &stolen);
         put_back_all(runtime, &stolen);

@@ -40,6 +40,7 @@ struct search {
     const uint8_t *hdr;
     bool counted; // the loader's counters were compared
     enum cfi_kind kind;
+    uintptr_t function; // where the code of the pc's FDE begins, or 0
 };
 
 struct cfi_cache {
@@ -98,6 +99,7 @@ static enum cfi_kind read_fde(const struct dl_phdr_info *info, struct search *s,
     uint64_t length = reader_form(&e, cie.encoding);
     if (e.bad || s->pc - start >= length)
         return CFI_NONE;
+    s->function = start;
     if (cie.has_data)
         reader_skip(&e, reader_uleb(&e));
     if (e.bad)
@@ -383,6 +385,13 @@ enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
     if (kind == CFI_FULL)
         *ret_row = cache->program.row;
     return kind;
+}
+
+uintptr_t cfi_function(struct cfi_cache *cache, uintptr_t pc)
+{
+    struct search s = {.cache = cache, .pc = pc, .kind = CFI_NONE};
+    dl_iterate_phdr(look, &s);
+    return s.function;
 }
 
 static const struct cfi_rule *insert(struct cfi_cache *cache, uintptr_t pc)

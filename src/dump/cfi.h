@@ -108,4 +108,8 @@ const struct cfi_rule *cfi_find(struct cfi_cache *cache, uintptr_t pc);
 enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
                        struct cfi_row *ret_row);
 
+// Where the code that CFI describes together with `pc` begins: its function,
+// or the part of it that was set apart. 0: there is no CFI for it.
+uintptr_t cfi_function(struct cfi_cache *cache, uintptr_t pc);
+
 #endif

@@ -28,6 +28,7 @@
 #include "dump/capture.h"
 #include "dump/complete.h"
 #include "dump/overflow.h"
+#include "dump/standing.h"
 #include "sync/wait.h"
 
 struct rendezvous {
@@ -178,10 +179,24 @@ static struct core *trace_core(struct worker *worker, struct core *core)
     return core;
 }
 
+// Without memory for it the worker works, but cannot be captured in a task
+// that it does not leave.
+static void begin_worker(struct worker *worker)
+{
+    overflow_begin(worker);
+    worker->standing = standing_begin();
+}
+
+static void end_worker(struct worker *worker)
+{
+    standing_end(worker->standing);
+    overflow_end(worker);
+}
+
 static const struct trace_ops ops = {
     .trace_core = trace_core,
-    .worker_begins = overflow_begin,
-    .worker_ends = overflow_end,
+    .worker_begins = begin_worker,
+    .worker_ends = end_worker,
 };
 
 // ---- The requester's side ----

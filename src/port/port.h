@@ -157,6 +157,17 @@ void port_thread_detach(struct port_thread *thread);
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
 int port_thread_id(void); // the kernel's number of the calling thread
+
+// Sends a signal with a value to a thread of this process. 0, or -ESRCH (no
+// such thread), -EAGAIN (too many pending).
+int port_thread_signal(int tid, int number, const void *value);
+
+// Nanoseconds of processor time used by a thread of this process; -1: none.
+int64_t port_thread_cpu(int tid);
+
+// Lets a signal through to the calling thread, or blocks it.
+void port_signal_admit(int number, bool admit);
+
 unsigned port_cpus(void); // processors this process may use, quota included
 uint64_t port_random(void);
 

@@ -270,6 +270,30 @@ static void print_deadlock(struct view *view,
 
 // ---- A task that does not yield. ----
 
+static void add_no_place(struct view *view, struct str *line, uint32_t task)
+{
+    const weft_dump *dump = view->dump;
+    uint32_t stack = dump->tasks[task].stack;
+    const char *why = stack < dump->stack_count
+                          ? model_text(dump, dump->stacks[stack].error)
+                          : NULL;
+
+    str_add(line, "; where it stands is not known");
+    if (why == NULL)
+        return;
+    str_add(line, ": ");
+    str_add_name(line, why, false, VIEW_COLUMNS - line->columns);
+}
+
+static void add_whereabouts(struct str *line, const weft_dump_worker *worker)
+{
+    str_addf(line, "on worker %u (tid %d)", worker->index, worker->tid);
+    if (!worker->in_syscall)
+        return;
+    str_add(line, ", inside ");
+    view_add_syscall(line, worker);
+}
+
 static void print_no_yield(struct view *view,
                            const struct model_finding *finding)
 {
@@ -289,9 +313,7 @@ static void print_no_yield(struct view *view,
 
     str_add(line, "     ");
     if (finding->worker < dump->worker_count)
-        str_addf(line, "on worker %u (tid %d)",
-                 dump->workers[finding->worker].index,
-                 dump->workers[finding->worker].tid);
+        add_whereabouts(line, &dump->workers[finding->worker]);
     else
         str_add(line, "on no worker now");
     int found = names_find_top(dump, dump->tasks[task].stack, &frame);
@@ -302,7 +324,7 @@ static void print_no_yield(struct view *view,
         str_pad(line, 0, 2);
         frames_add_location(line, &frame, VIEW_COLUMNS - 2 - line->columns);
     } else {
-        str_add(line, "; where it stands is not known, for it did not stop");
+        add_no_place(view, line, task);
     }
     view_end_line(view);
     print_behind(view, finding);

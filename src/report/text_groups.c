@@ -229,6 +229,18 @@ static void add_queue(struct view *view, struct str *str,
         str_addf(str, ", %u ahead of it", task->queue_place);
 }
 
+static void add_inside(struct view *view, struct str *str,
+                       const struct group *group)
+{
+    uint32_t worker = view->dump->tasks[group->first].worker;
+
+    if (group->count > 1 || worker >= view->dump->worker_count ||
+        !view->dump->workers[worker].in_syscall)
+        return;
+    str_add(str, ", in system call ");
+    view_add_syscall(str, &view->dump->workers[worker]);
+}
+
 static void add_state(struct view *view, struct str *str,
                       const struct group *group)
 {
@@ -246,6 +258,7 @@ static void add_state(struct view *view, struct str *str,
     switch ((enum weft_task_state)task->state) {
     case WEFT_STATE_RUNNING:
         add_workers(view, str, group, " on ");
+        add_inside(view, str, group);
         break;
     case WEFT_STATE_READY:
     case WEFT_STATE_NEW:
@@ -506,7 +519,10 @@ static void print_end(struct view *view, const struct model_stack *stack)
         }
         view_end_line(view);
     } else if (stack->end == WEFT_STACK_UNKNOWN) {
-        str_add(&view->line, "      (no stack: it runs, or has ended)");
+        str_add(&view->line, "      (no stack: ");
+        str_add_name(&view->line, error ? error : "it runs, or has ended",
+                     false, 80);
+        str_add(&view->line, ")");
         view_end_line(view);
     }
 }

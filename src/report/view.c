@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "dump/calls.h"
+
 #define CONTINUED_COLUMN 8 // where the rest of a broken line begins
 
 void view_end_line(struct view *view)
@@ -53,6 +55,19 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
         add_quoted(str, name, name_columns);
     else
         str_addf(str, "0x%llx", (unsigned long long)about->address);
+}
+
+void view_add_syscall(struct str *str, const weft_dump_worker *worker)
+{
+    int fd_arg;
+    const char *name = calls_name(worker->syscall, &fd_arg);
+
+    if (name)
+        str_add(str, name);
+    else
+        str_addf(str, "number %ld", worker->syscall);
+    if (worker->syscall_fd >= 0)
+        str_addf(str, "(fd %d)", worker->syscall_fd);
 }
 
 void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns)

@@ -35,6 +35,9 @@ void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);
 
+// write(fd 9), or nanosleep: the system call that a worker sits in.
+void view_add_syscall(struct str *str, const weft_dump_worker *worker);
+
 // A span of times, or one if both read alike.
 void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns);
 

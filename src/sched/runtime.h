@@ -75,6 +75,7 @@ struct worker {
     bool searching;                 //
     struct task *hand;              // chosen to run, while a dump is met
     void *alternate;                // signal stack, dump's own
+    struct standing *standing;      // dump's own
     struct parker parker;           //
     atomic_u32 tid;                 // of the thread, 0 before it starts
     atomic_u32 presence;            // dump/rendezvous.c

@@ -448,6 +448,49 @@ static void test_thread_start_fails(void **state)
     assert_int_equal(in_child(start_beyond_limit, NULL), 0);
 }
 
+static atomic_u32 signals_taken;
+static void *signal_value;
+
+static void take_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code == SI_QUEUE && number == SIGUSR2)
+        signal_value = info->si_value.sival_ptr;
+    (void)add_seq_cst(&signals_taken, 1);
+}
+
+static void test_thread_signal(void **state)
+{
+    struct sigaction action = {.sa_sigaction = take_signal,
+                               .sa_flags = SA_SIGINFO};
+    struct sigaction before;
+    int tid = port_thread_id();
+
+    (void)state;
+    assert_int_equal(sigaction(SIGUSR2, &action, &before), 0);
+    port_signal_admit(SIGUSR2, false);
+    assert_int_equal(port_thread_signal(tid, SIGUSR2, &before), 0);
+    assert_int_equal(load_seq_cst(&signals_taken), 0);
+    port_signal_admit(SIGUSR2, true);
+    while (load_seq_cst(&signals_taken) == 0)
+        (void)sched_yield();
+    assert_int_equal(load_seq_cst(&signals_taken), 1);
+    assert_ptr_equal(signal_value, &before);
+    assert_int_equal(sigaction(SIGUSR2, &before, NULL), 0);
+    assert_int_equal(port_thread_signal(0x3fffffff, SIGUSR2, NULL), -ESRCH);
+}
+
+static void test_thread_cpu(void **state)
+{
+    int64_t before = port_thread_cpu(port_thread_id());
+
+    (void)state;
+    assert_true(before >= 0);
+    while (port_thread_cpu(port_thread_id()) < before + 1000000)
+        continue;
+    assert_int_equal(port_thread_cpu(0x0fffffff), -1);
+}
+
 static int cpus_when_pinned(void *arg)
 {
     cpu_set_t set;
@@ -726,6 +769,8 @@ int main(void)
         cmocka_unit_test(test_stacks_are_not_inherited),
         cmocka_unit_test(test_thread_blocks_signals),
         cmocka_unit_test(test_thread_start_fails),
+        cmocka_unit_test(test_thread_signal),
+        cmocka_unit_test(test_thread_cpu),
         cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_random_differs),
         cmocka_unit_test(test_at_fork),

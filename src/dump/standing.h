@@ -1,0 +1,51 @@
+// standing.h -- Captures a thread that does not come, where it stands.
+//
+// Registers and the live bytes of its stack, to be unwound later. A thread that
+// sits in a system call is read from outside and does not notice; only one
+// that runs is interrupted by a signal, for which the process gets a handler
+// when it is first needed.
+#ifndef WEFT_DUMP_STANDING_H
+#define WEFT_DUMP_STANDING_H
+
+#include "dump/unwind.h"
+
+enum standing_how {
+    STANDING_IN_CALL,     // in a system call, read from outside
+    STANDING_HELD,        // asleep in no call: stopped, or waiting for a page
+    STANDING_RUNNING,     // interrupted
+    STANDING_UNREACHABLE, // not captured: see `why`
+};
+
+// Of a thread that was not interrupted pc and sp alone are known: fp_search.h.
+struct standing_result {
+    enum standing_how how;
+    const char *why;  // UNREACHABLE: a static string; else NULL
+    long call;        // IN_CALL: the system call's number; else -1
+    uint64_t args[6]; // IN_CALL: its arguments
+    struct unwind_regs regs;
+    struct unwind_memory memory; // the bytes, until the next standing_ask
+};
+
+// What is set aside for one thread.
+struct standing;
+
+// In the thread that is to be captured, before and after all captures: sets
+// memory aside for it and lets weft's signal through; NULL: no memory, which
+// standing_end takes too.
+struct standing *standing_begin(void);
+void standing_end(struct standing *standing);
+
+// Begins a capture of another thread, whose stack is [lo, hi) and stays
+// mapped. Whoever captures is alone at it until standing_take has returned.
+void standing_ask(struct standing *standing, uintptr_t lo, uintptr_t hi);
+
+// One step of it, some 10 to 100 us. True: there is an answer, take it. False:
+// let some time pass and come again.
+bool standing_advance(struct standing *standing);
+
+// Takes the answer; if there is none, the thread is let be, and the result
+// says why.
+void standing_take(struct standing *standing,
+                   struct standing_result *ret_result);
+
+#endif
