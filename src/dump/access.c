@@ -40,32 +40,32 @@ int weft_dump_get_task(const weft_dump *dump, size_t index,
         return -EINVAL;
     if (index >= dump->task_count)
         return -ENOENT;
-    const struct model_task *task = &dump->tasks[index];
+    const struct model_task task = model_task(dump, index);
 
     *ret_task = (weft_dump_task){
-        .id = task->id,
-        .handle = {task->handle},
-        .name = model_text(dump, task->name),
-        .state = task->state,
-        .state_ns = task->state_ns,
-        .age_ns = task->age_ns,
-        .cpu_ns = task->cpu_ns,
-        .schedules = task->schedules,
-        .wait = task->wait,
-        .object = task->object,
-        .wait_task = task->wait_task,
-        .wait_fd = task->wait_fd,
-        .wait_write = task->wait_write,
-        .timeout_in_ns = task->timeout_in_ns,
-        .worker = task->worker,
-        .queue_place = task->queue_place,
-        .stack = task->stack,
-        .site = task->site,
-        .parent = task->parent,
-        .stack_used = task->stack_used,
-        .stack_size = task->stack_size,
-        .labels = task->label_count,
-        .holds = task->held_count,
+        .id = task.id,
+        .handle = {task.handle},
+        .name = model_text(dump, task.name),
+        .state = task.state,
+        .state_ns = task.state_ns,
+        .age_ns = task.age_ns,
+        .cpu_ns = task.cpu_ns,
+        .schedules = task.schedules,
+        .wait = task.wait,
+        .object = task.object,
+        .wait_task = task.wait_task,
+        .wait_fd = task.wait_fd,
+        .wait_write = task.wait_write,
+        .timeout_in_ns = task.timeout_in_ns,
+        .worker = task.worker,
+        .queue_place = task.queue_place,
+        .stack = task.stack,
+        .site = task.site,
+        .parent = task.parent,
+        .stack_used = task.stack_used,
+        .stack_size = task.stack_size,
+        .labels = task.label_count,
+        .holds = task.held_count,
     };
     return 0;
 }
@@ -87,9 +87,10 @@ int weft_dump_get_label(const weft_dump *dump, size_t index, size_t which,
 {
     if (!dump || !ret_key || !ret_value)
         return -EINVAL;
-    if (index >= dump->task_count || which >= dump->tasks[index].label_count)
+    if (index >= dump->task_count ||
+        which >= model_task(dump, index).label_count)
         return -ENOENT;
-    const char *key = model_text(dump, dump->tasks[index].labels);
+    const char *key = model_text(dump, model_task(dump, index).labels);
 
     for (size_t i = 0; i < 2 * which; i++)
         key += strlen(key) + 1;
@@ -103,9 +104,10 @@ int weft_dump_get_held(const weft_dump *dump, size_t index, size_t which,
 {
     if (!dump || !ret_object)
         return -EINVAL;
-    if (index >= dump->task_count || which >= dump->tasks[index].held_count)
+    if (index >= dump->task_count ||
+        which >= model_task(dump, index).held_count)
         return -ENOENT;
-    *ret_object = dump->held[dump->tasks[index].held + which];
+    *ret_object = dump->held[model_task(dump, index).held + which];
     return 0;
 }
 
@@ -142,7 +144,7 @@ int weft_dump_get_waiter(const weft_dump *dump, size_t index, size_t which,
         return -ENOENT;
     uint32_t waiter = dump->waiters[dump->objects[index].waiter + which];
 
-    *ret_task = dump->tasks[waiter].id;
+    *ret_task = model_task(dump, waiter).id;
     return 0;
 }
 
@@ -218,7 +220,7 @@ int weft_dump_get_finding_task(const weft_dump *dump, size_t index,
     const struct model_finding *finding = &dump->findings[index];
     size_t before = (which ? which : finding->task_count) - 1;
 
-    *ret_task = dump->tasks[finding->tasks[which]].id;
+    *ret_task = model_task(dump, finding->tasks[which]).id;
     *ret_object = finding->objects ? finding->objects[before] : WEFT_NONE;
     return 0;
 }
@@ -231,7 +233,7 @@ int weft_dump_get_finding_behind(const weft_dump *dump, size_t index,
     if (index >= dump->finding_count ||
         which >= dump->findings[index].behind_count)
         return -ENOENT;
-    *ret_task = dump->tasks[dump->findings[index].behind[which]].id;
+    *ret_task = model_task(dump, dump->findings[index].behind[which]).id;
     return 0;
 }
 

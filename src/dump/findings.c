@@ -64,13 +64,13 @@ static bool alloc_members(struct model_finding *finding, uint32_t count)
 static uint32_t measure(const struct judge *judge, uint32_t member,
                         uint32_t *ret_first)
 {
-    const struct model_task *tasks = judge->dump->tasks;
     uint32_t count = 0;
     uint32_t at = member;
 
     *ret_first = member;
     do {
-        if (tasks[at].id < tasks[*ret_first].id)
+        if (model_task(judge->dump, at).id <
+            model_task(judge->dump, *ret_first).id)
             *ret_first = at;
         at = judge->next[at];
         count++;
@@ -94,14 +94,14 @@ static int add_deadlock(struct judge *judge, uint32_t member)
         dump->consistent ? WEFT_CERTAINTY_PROVEN : WEFT_CERTAINTY_LIKELY;
     finding->since_ns = INT64_MAX;
     for (uint32_t i = 0; i < count; i++, at = judge->next[at]) {
-        const struct model_task *m = &dump->tasks[at];
+        const struct model_task m = model_task(dump, at);
         finding->tasks[i] = at;
-        finding->objects[i] = m->object;
+        finding->objects[i] = m.object;
         judge->ends[at] = index;
         judge->walk[at] = IN_CYCLE;
-        if (m->state_ns < finding->since_ns)
-            finding->since_ns = m->state_ns; // the last one closed the cycle
-        if (m->timeout_in_ns != WEFT_NEVER)
+        if (m.state_ns < finding->since_ns)
+            finding->since_ns = m.state_ns; // the last one closed the cycle
+        if (m.timeout_in_ns != WEFT_NEVER)
             finding->certainty = WEFT_CERTAINTY_LIKELY; // it may give up
     }
     return 0;
@@ -156,7 +156,8 @@ static int find_deadlocks(struct judge *judge)
     int error = 0;
 
     for (uint32_t i = 0; i < dump->task_count; i++) {
-        judge->next[i] = waits_for(dump, &dump->tasks[i]);
+        const struct model_task task = model_task(dump, i);
+        judge->next[i] = waits_for(dump, &task);
         judge->ends[i] = WEFT_NONE;
     }
     for (uint32_t i = 0; error == 0 && i < dump->task_count; i++)

@@ -8,6 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+struct model_task model_task(const struct weft_dump *dump, size_t index)
+{
+    return dump->tasks[index];
+}
+
 const char *model_text(const struct weft_dump *dump, uint32_t offset)
 {
     return offset < dump->text_size ? dump->text + offset : NULL;
@@ -40,7 +45,7 @@ static uint32_t *index_new(const struct weft_dump *dump)
         return NULL;
     memset(index, 0xff, room * sizeof(*index)); // WEFT_NONE
     for (size_t i = 0; i < dump->task_count; i++) {
-        size_t place = first_place(dump->tasks[i].id, room);
+        size_t place = first_place(model_task(dump, i).id, room);
         while (index[place] != WEFT_NONE)
             place = (place + 1) & (room - 1);
         index[place] = (uint32_t)i;
@@ -54,7 +59,7 @@ static uint32_t index_find(const struct weft_dump *dump, const uint32_t *index,
     size_t room = index_room(dump);
     size_t place = first_place(id, room);
 
-    while (index[place] != WEFT_NONE && dump->tasks[index[place]].id != id)
+    while (index[place] != WEFT_NONE && model_task(dump, index[place]).id != id)
         place = (place + 1) & (room - 1);
     return index[place];
 }
@@ -62,7 +67,7 @@ static uint32_t index_find(const struct weft_dump *dump, const uint32_t *index,
 static uint32_t scan_find(const struct weft_dump *dump, uint64_t id)
 {
     for (size_t i = 0; i < dump->task_count; i++)
-        if (dump->tasks[i].id == id)
+        if (model_task(dump, i).id == id)
             return (uint32_t)i;
     return WEFT_NONE;
 }

@@ -137,6 +137,9 @@ struct weft_dump {
     void (*names_free)(struct symbols *);
 };
 
+// Task `index`, unpacked.
+struct model_task model_task(const struct weft_dump *dump, size_t index);
+
 // The string at an offset, or NULL for WEFT_NONE.
 const char *model_text(const struct weft_dump *dump, uint32_t offset);
 

@@ -194,12 +194,13 @@ static int collect(struct builder *builder)
     struct groups *groups = builder->groups;
 
     for (uint32_t i = 0; i < dump->task_count; i++) {
-        struct key key = key_of(builder, &dump->tasks[i]);
+        const struct model_task task = model_task(dump, i);
+        struct key key = key_of(builder, &task);
         uint32_t at = find_group(builder, &key, i);
         if (at == WEFT_NONE)
             return -ENOMEM;
         struct group *group = &groups->groups[at];
-        int64_t ns = dump->tasks[i].state_ns;
+        int64_t ns = task.state_ns;
         group->count++;
         group->min_ns = ns < group->min_ns ? ns : group->min_ns;
         group->max_ns = ns > group->max_ns ? ns : group->max_ns;
@@ -275,7 +276,8 @@ static int sort_groups(struct groups *groups, const weft_dump *dump)
 
     for (uint32_t i = 0; ranked && now && i < groups->count; i++) {
         const struct group *group = &groups->groups[i];
-        ranked[i] = (struct ranked){*group, dump->tasks[group->first].state, i};
+        ranked[i] =
+            (struct ranked){*group, model_task(dump, group->first).state, i};
     }
     if (ranked && now && groups->count)
         qsort(ranked, groups->count, sizeof(*ranked), by_rank);
@@ -345,7 +347,8 @@ static int find_medians(struct groups *groups, const weft_dump *dump)
     for (size_t i = 0; i < groups->count; i++) {
         struct group *group = &groups->groups[i];
         for (uint32_t j = 0; j < group->count; j++)
-            values[j] = dump->tasks[groups->tasks[group->start + j]].state_ns;
+            values[j] =
+                model_task(dump, groups->tasks[group->start + j]).state_ns;
         group->median_ns = select_rank(values, group->count, group->count / 2);
     }
     free(values);

@@ -146,8 +146,8 @@ static void put_summary(struct json_view *view)
     int64_t waits[WEFT_WAIT_BLOCKING + 1] = {0};
 
     for (size_t i = 0; i < dump->task_count; i++) {
-        states[dump->tasks[i].state]++;
-        waits[dump->tasks[i].wait]++;
+        states[model_task(dump, i).state]++;
+        waits[model_task(dump, i).wait]++;
     }
     json_line(json, 1);
     json_key(json, "summary");

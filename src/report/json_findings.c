@@ -8,7 +8,7 @@ static void put_ids(struct json_view *view, const uint32_t *tasks,
 {
     json_open(&view->json, '[');
     for (uint32_t i = 0; i < count; i++)
-        json_int(&view->json, (int64_t)view->dump->tasks[tasks[i]].id);
+        json_int(&view->json, (int64_t)model_task(view->dump, tasks[i]).id);
     json_close(&view->json, ']');
 }
 
@@ -31,18 +31,19 @@ static void put_edge(struct json_view *view,
                      const struct model_finding *finding, uint32_t i)
 {
     uint32_t count = finding->task_count;
-    const struct model_task *tasks = view->dump->tasks;
     struct json *json = &view->json;
 
     json_open(json, '{');
     json_key(json, "task");
-    json_int(json, (int64_t)tasks[finding->tasks[i]].id);
+    json_int(json, (int64_t)model_task(view->dump, finding->tasks[i]).id);
     json_key(json, "holds");
     json_object_id(view, finding->objects[(i + count - 1) % count]);
     json_key(json, "waits_for");
     json_object_id(view, finding->objects[i]);
     json_key(json, "held_by");
-    json_int(json, (int64_t)tasks[finding->tasks[(i + 1) % count]].id);
+    json_int(
+        json,
+        (int64_t)model_task(view->dump, finding->tasks[(i + 1) % count]).id);
     json_close(json, '}');
 }
 
@@ -95,7 +96,7 @@ static void add_order(struct str *hint, const weft_dump *dump,
             finding->objects[1] == WEFT_NONE)
             return;
         str_addf(hint, "%sT%llu locks ", i ? "; " : "",
-                 (unsigned long long)dump->tasks[finding->tasks[i]].id);
+                 (unsigned long long)model_task(dump, finding->tasks[i]).id);
         add_name(hint, dump, finding->objects[1 - i]);
         str_add(hint, " then ");
         add_name(hint, dump, finding->objects[i]);

@@ -69,8 +69,8 @@ static void put_waiters(struct json_view *view,
     json_key(json, "waiters");
     json_open(json, '[');
     for (uint32_t i = 0; i < written; i++)
-        json_int(json, (int64_t)view->dump
-                           ->tasks[view->dump->waiters[object->waiter + i]]
+        json_int(json, (int64_t)model_task(
+                           view->dump, view->dump->waiters[object->waiter + i])
                            .id);
     json_close(json, ']');
     json_key(json, "waiters_complete");
@@ -266,41 +266,41 @@ static void put_times(struct json *json, const struct model_task *task)
 
 static void put_task(struct json_view *view, uint32_t index)
 {
-    const struct model_task *task = &view->dump->tasks[index];
+    const struct model_task task = model_task(view->dump, index);
     struct json *json = &view->json;
 
     json_line(json, 2);
     json_open(json, '{');
     json_key(json, "id");
-    json_int(json, (int64_t)task->id);
+    json_int(json, (int64_t)task.id);
     json_key(json, "handle");
-    json_hex(json, task->handle);
+    json_hex(json, task.handle);
     json_key(json, "name");
-    json_text(json, model_text(view->dump, task->name));
+    json_text(json, model_text(view->dump, task.name));
     json_key(json, "state");
-    json_text(json, json_state_name(task->state));
+    json_text(json, json_state_name(task.state));
     json_key(json, "state_us");
-    json_us(json, task->state_ns);
+    json_us(json, task.state_ns);
     json_key(json, "wait");
-    put_wait(view, task);
+    put_wait(view, &task);
     json_key(json, "worker");
-    put_index(json, task->worker);
+    put_index(json, task.worker);
     json_key(json, "queue_place");
-    put_index(json, task->queue_place);
+    put_index(json, task.queue_place);
     json_key(json, "stack");
-    put_index(json, task->stack);
-    put_times(json, task);
-    put_origin(view, task);
+    put_index(json, task.stack);
+    put_times(json, &task);
+    put_origin(view, &task);
     json_key(json, "holds");
-    put_holds(view, task);
+    put_holds(view, &task);
     json_key(json, "labels");
     put_labels(view, index);
     json_key(json, "stack_bytes");
     json_open(json, '{');
     json_key(json, "used");
-    json_int(json, task->stack_used);
+    json_int(json, task.stack_used);
     json_key(json, "size");
-    json_int(json, task->stack_size);
+    json_int(json, task.stack_size);
     json_close(json, '}');
     json_close(json, '}');
 }
@@ -320,7 +320,7 @@ void json_tasks(struct json_view *view)
 static void put_group(struct json_view *view, uint32_t index)
 {
     const struct group *group = &view->groups.groups[index];
-    const struct model_task *first = &view->dump->tasks[group->first];
+    const struct model_task first = model_task(view->dump, group->first);
     bool whole = view->all || group->count <= JSON_SAMPLES;
     uint32_t written = whole ? group->count : JSON_SAMPLES;
     struct json *json = &view->json;
@@ -332,16 +332,16 @@ static void put_group(struct json_view *view, uint32_t index)
     json_key(json, "count");
     json_int(json, group->count);
     json_key(json, "state");
-    json_text(json, json_state_name(first->state));
+    json_text(json, json_state_name(first.state));
     json_key(json, "wait_kind");
-    json_text(json, json_wait_name(first->wait));
+    json_text(json, json_wait_name(first.wait));
     json_key(json, "stack");
-    put_index(json, first->stack);
+    put_index(json, first.stack);
     json_key(json, "tasks");
     json_open(json, '[');
     for (uint32_t i = 0; i < written; i++)
-        json_int(json, (int64_t)view->dump
-                           ->tasks[view->groups.tasks[group->start + i]]
+        json_int(json, (int64_t)model_task(view->dump,
+                                           view->groups.tasks[group->start + i])
                            .id);
     json_close(json, ']');
     json_key(json, "tasks_complete");

@@ -66,7 +66,7 @@ static void print_counts(struct view *view)
     bool any = false;
 
     for (size_t i = 0; i < dump->task_count; i++)
-        counts[dump->tasks[i].state]++;
+        counts[model_task(dump, i).state]++;
     str_add_count(line, dump->task_count);
     str_addf(line, " task%s", view_plural(dump->task_count));
     for (size_t i = 0; i < 5; i++) {

@@ -54,7 +54,7 @@ static void add_holding(struct view *view, struct str *str,
 static void add_waiting(struct view *view, struct str *str,
                         const struct edge *edge)
 {
-    unsigned long long next = view->dump->tasks[edge->next].id;
+    unsigned long long next = model_task(view->dump, edge->next).id;
 
     str_add(str, "   waits for ");
     if (edge->waits == WEFT_NONE) {
@@ -75,7 +75,7 @@ static bool find_right(struct view *view, const struct edge *edge, bool now,
 
     if (now) {
         int found =
-            names_find_top(dump, dump->tasks[edge->task].stack, ret_frame);
+            names_find_top(dump, model_task(dump, edge->task).stack, ret_frame);
         view_check(view, found);
         return found > 0;
     }
@@ -170,7 +170,7 @@ static void print_behind(struct view *view, const struct model_finding *finding)
     int64_t longest = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        int64_t ns = view->dump->tasks[finding->behind[i]].state_ns;
+        int64_t ns = model_task(view->dump, finding->behind[i]).state_ns;
         longest = ns > longest ? ns : longest;
     }
     if (count == 0)
@@ -180,8 +180,9 @@ static void print_behind(struct view *view, const struct model_finding *finding)
     str_addf(line,
              " more task%s blocked behind it:", count == 1 ? " is" : "s are");
     for (uint32_t i = 0; i < count && i < BEHIND_MAX && line->columns < 76; i++)
-        str_addf(line, " T%llu",
-                 (unsigned long long)view->dump->tasks[finding->behind[i]].id);
+        str_addf(
+            line, " T%llu",
+            (unsigned long long)model_task(view->dump, finding->behind[i]).id);
     if (count > BEHIND_MAX || line->columns >= 76)
         str_add(line, " …");
     str_add(line, count == 1 ? " (for " : " (longest ");
@@ -202,7 +203,7 @@ static void print_order(struct view *view, const struct model_finding *finding)
     for (uint32_t i = 0; i < 2; i++) {
         struct edge edge = edge_at(finding, i);
         str_addf(line, "%sT%llu locks ", i ? ", " : "",
-                 (unsigned long long)view->dump->tasks[edge.task].id);
+                 (unsigned long long)model_task(view->dump, edge.task).id);
         view_add_object(line, view->dump, edge.holds, false, 10);
         str_add(line, " → ");
         view_add_object(line, view->dump, edge.waits, false, 10);
@@ -219,7 +220,7 @@ static uint32_t find_timeout(struct view *view,
     int64_t least = WEFT_NEVER;
 
     for (uint32_t i = 0; i < finding->task_count; i++) {
-        int64_t ns = view->dump->tasks[finding->tasks[i]].timeout_in_ns;
+        int64_t ns = model_task(view->dump, finding->tasks[i]).timeout_in_ns;
         if (ns < least) {
             least = ns;
             first = finding->tasks[i];
@@ -235,8 +236,8 @@ static void add_prospect(struct view *view, const struct model_finding *finding)
 
     if (first != WEFT_NONE) {
         str_addf(line, " T%llu gives up in ",
-                 (unsigned long long)view->dump->tasks[first].id);
-        str_add_time(line, view->dump->tasks[first].timeout_in_ns);
+                 (unsigned long long)model_task(view->dump, first).id);
+        str_add_time(line, model_task(view->dump, first).timeout_in_ns);
         str_add(line, ".");
     } else if (finding->certainty == WEFT_CERTAINTY_PROVEN) {
         str_addf(line, " %s can never continue.",
@@ -273,7 +274,7 @@ static void print_deadlock(struct view *view,
 static void add_no_place(struct view *view, struct str *line, uint32_t task)
 {
     const weft_dump *dump = view->dump;
-    uint32_t stack = dump->tasks[task].stack;
+    uint32_t stack = model_task(dump, task).stack;
     const char *why = stack < dump->stack_count
                           ? model_text(dump, dump->stacks[stack].error)
                           : NULL;
@@ -316,7 +317,7 @@ static void print_no_yield(struct view *view,
         add_whereabouts(line, &dump->workers[finding->worker]);
     else
         str_add(line, "on no worker now");
-    int found = names_find_top(dump, dump->tasks[task].stack, &frame);
+    int found = names_find_top(dump, model_task(dump, task).stack, &frame);
     view_check(view, found);
     if (found > 0) {
         str_add(line, ", now in ");

@@ -10,10 +10,10 @@
 #define ITEMS_MAX 6   // descriptors, workers and such in one line
 #define TAG_COLUMN 92 // where the finding of a group ends
 
-static const struct model_task *task_at(const struct view *view,
-                                        const struct group *group, uint32_t i)
+static struct model_task task_at(const struct view *view,
+                                 const struct group *group, uint32_t i)
 {
-    return &view->dump->tasks[view->groups.tasks[group->start + i]];
+    return model_task(view->dump, view->groups.tasks[group->start + i]);
 }
 
 // ---- What a group waits for. ----
@@ -44,8 +44,10 @@ static struct items collect(const struct view *view, const struct group *group,
 {
     struct items items = {.count = 0};
 
-    for (uint32_t i = 0; i < group->count && !items.more; i++)
-        add_item(&items, get(view, task_at(view, group, i)));
+    for (uint32_t i = 0; i < group->count && !items.more; i++) {
+        const struct model_task task = task_at(view, group, i);
+        add_item(&items, get(view, &task));
+    }
     return items;
 }
 
@@ -97,7 +99,7 @@ static uint64_t get_worker(const struct view *view,
 static void add_object(struct view *view, struct str *str,
                        const struct group *group)
 {
-    uint32_t object = view->dump->tasks[group->first].object;
+    uint32_t object = model_task(view->dump, group->first).object;
     struct items objects = collect(view, group, get_object);
     struct items owners = collect(view, group, get_owner);
 
@@ -141,7 +143,7 @@ static void add_timeouts(struct view *view, struct str *str,
     int64_t min = WEFT_NEVER, max = 0;
 
     for (uint32_t i = 0; i < group->count; i++) {
-        int64_t ns = task_at(view, group, i)->timeout_in_ns;
+        int64_t ns = task_at(view, group, i).timeout_in_ns;
         if (ns == WEFT_NEVER)
             continue;
         min = ns < min ? ns : min;
@@ -156,10 +158,10 @@ static void add_timeouts(struct view *view, struct str *str,
 void view_add_what(struct view *view, struct str *str,
                    const struct group *group)
 {
-    const struct model_task *task = &view->dump->tasks[group->first];
+    const struct model_task task = model_task(view->dump, group->first);
     struct items fds;
 
-    switch ((enum weft_wait_kind)task->wait) {
+    switch ((enum weft_wait_kind)task.wait) {
     case WEFT_WAIT_NONE:
         str_add(str, "nothing");
         break;
@@ -185,7 +187,7 @@ void view_add_what(struct view *view, struct str *str,
         break;
     case WEFT_WAIT_FD:
         fds = collect(view, group, get_fd);
-        str_add(str, task->wait_write ? "write on fd " : "read on fd ");
+        str_add(str, task.wait_write ? "write on fd " : "read on fd ");
         add_items(str, &fds, "");
         break;
     case WEFT_WAIT_DUMP:
@@ -213,7 +215,7 @@ static void add_workers(struct view *view, struct str *str,
 static void add_queue(struct view *view, struct str *str,
                       const struct group *group)
 {
-    const struct model_task *task = &view->dump->tasks[group->first];
+    const struct model_task task = model_task(view->dump, group->first);
     struct items workers = collect(view, group, get_worker);
     bool shared = false;
 
@@ -224,15 +226,15 @@ static void add_queue(struct view *view, struct str *str,
     else
         str_add(str, workers.count > 1 ? ", in several queues"
                                        : ", in the shared queue");
-    if (group->count == 1 && task->queue_place != WEFT_NONE &&
-        task->queue_place > 0)
-        str_addf(str, ", %u ahead of it", task->queue_place);
+    if (group->count == 1 && task.queue_place != WEFT_NONE &&
+        task.queue_place > 0)
+        str_addf(str, ", %u ahead of it", task.queue_place);
 }
 
 static void add_inside(struct view *view, struct str *str,
                        const struct group *group)
 {
-    uint32_t worker = view->dump->tasks[group->first].worker;
+    uint32_t worker = model_task(view->dump, group->first).worker;
 
     if (group->count > 1 || worker >= view->dump->worker_count ||
         !view->dump->workers[worker].in_syscall)
@@ -244,7 +246,7 @@ static void add_inside(struct view *view, struct str *str,
 static void add_state(struct view *view, struct str *str,
                       const struct group *group)
 {
-    const struct model_task *task = &view->dump->tasks[group->first];
+    const struct model_task task = model_task(view->dump, group->first);
     static const char *const words[] = {
         [WEFT_STATE_RUNNING] = "running ",
         [WEFT_STATE_READY] = "ready ",
@@ -253,9 +255,9 @@ static void add_state(struct view *view, struct str *str,
         [WEFT_STATE_DONE] = "ended, not joined for ",
     };
 
-    str_add(str, words[task->state]);
+    str_add(str, words[task.state]);
     view_add_range(str, group->min_ns, group->max_ns);
-    switch ((enum weft_task_state)task->state) {
+    switch ((enum weft_task_state)task.state) {
     case WEFT_STATE_RUNNING:
         add_workers(view, str, group, " on ");
         add_inside(view, str, group);
@@ -268,8 +270,8 @@ static void add_state(struct view *view, struct str *str,
         str_add(str, ": ");
         view_add_what(view, str, group);
         add_timeouts(view, str, group,
-                     task->wait == WEFT_WAIT_SLEEP ? ", wakes in "
-                                                   : ", gives up in ");
+                     task.wait == WEFT_WAIT_SLEEP ? ", wakes in "
+                                                  : ", gives up in ");
         break;
     case WEFT_STATE_DONE:
         break;
@@ -300,39 +302,38 @@ static void add_head(struct view *view, const struct group *group)
 
 static void add_holds(struct view *view, struct str *str, uint32_t task)
 {
-    const struct model_task *about = &view->dump->tasks[task];
+    const struct model_task about = model_task(view->dump, task);
 
-    for (uint32_t i = 0; i < about->held_count && i < 3; i++) {
-        uint32_t object = view->dump->held[about->held + i];
+    for (uint32_t i = 0; i < about.held_count && i < 3; i++) {
+        uint32_t object = view->dump->held[about.held + i];
         str_add(str, i ? ", " : "  holds ");
         view_add_object(str, view->dump, object, false, 20);
     }
-    if (about->held_count > 3)
-        str_addf(str, " and %u more", about->held_count - 3);
+    if (about.held_count > 3)
+        str_addf(str, " and %u more", about.held_count - 3);
 }
 
 // Who started a task, and where.
 static void add_origin(struct view *view, struct str *str, uint32_t index)
 {
-    const struct model_task *task = &view->dump->tasks[index];
+    const struct model_task task = model_task(view->dump, index);
     uint32_t parent =
-        task->parent ? model_find(view->dump, task->parent) : WEFT_NONE;
+        task.parent ? model_find(view->dump, task.parent) : WEFT_NONE;
     const char *name =
         parent == WEFT_NONE
             ? NULL
-            : model_text(view->dump, view->dump->tasks[parent].name);
+            : model_text(view->dump, model_task(view->dump, parent).name);
     weft_frame frame = {0};
 
-    if (task->site < view->dump->site_count)
-        view_check(view,
-                   names_find_place(view->dump, view->dump->sites[task->site],
-                                    &frame));
+    if (task.site < view->dump->site_count)
+        view_check(view, names_find_place(
+                             view->dump, view->dump->sites[task.site], &frame));
     if (name)
         str_add_name(str, name, true, 20);
     else if (frame.function && parent == WEFT_NONE)
         frames_add_function(str, &frame, 24);
-    else if (task->parent)
-        str_addf(str, "T%llu%s", (unsigned long long)task->parent,
+    else if (task.parent)
+        str_addf(str, "T%llu%s", (unsigned long long)task.parent,
                  parent == WEFT_NONE ? " (ended)" : "");
     if (frame.pc) {
         str_add(str, " ");
@@ -388,18 +389,17 @@ static size_t count_origins(const struct view *view, const struct group *group,
 
     for (uint32_t i = 0; i < group->count; i++) {
         uint32_t index = view->groups.tasks[group->start + i];
-        const struct model_task *task = &view->dump->tasks[index];
+        const struct model_task task = model_task(view->dump, index);
         size_t at = 0;
-        if (!has_origin(task))
+        if (!has_origin(&task))
             continue;
-        while (at < used && (origins[at].parent != task->parent ||
-                             origins[at].site != task->site))
+        while (at < used && (origins[at].parent != task.parent ||
+                             origins[at].site != task.site))
             at++;
         if (at < used)
             origins[at].count++;
         else if (used < ORIGINS_MAX)
-            origins[used++] =
-                (struct origin){index, 1, task->parent, task->site};
+            origins[used++] = (struct origin){index, 1, task.parent, task.site};
     }
     qsort(origins, used, sizeof(*origins), by_origin_count);
     return used;
@@ -433,10 +433,10 @@ static void print_labels(struct view *view, uint32_t task)
 {
     const char *key, *value;
 
-    if (view->dump->tasks[task].label_count == 0)
+    if (model_task(view->dump, task).label_count == 0)
         return;
     str_addf(&view->line, "      labels of T%llu:",
-             (unsigned long long)view->dump->tasks[task].id);
+             (unsigned long long)model_task(view->dump, task).id);
     for (size_t i = 0; !weft_dump_get_label(view->dump, task, i, &key, &value);
          i++) {
         if (view->line.columns > 60) {
@@ -579,8 +579,8 @@ static bool print_short(struct view *view, const struct group *group)
 
     if (group->count > 1 || group->finding != WEFT_NONE || view->verbose ||
         view->dump->task_count <= VIEW_LISTED_MAX ||
-        view->dump->tasks[group->first].held_count ||
-        !find_only(view, view->dump->tasks[group->first].stack, &frame))
+        model_task(view->dump, group->first).held_count ||
+        !find_only(view, model_task(view->dump, group->first).stack, &frame))
         return false;
     add_head(view, group);
     str_pad(line, 50, 2);
@@ -594,7 +594,8 @@ static bool print_short(struct view *view, const struct group *group)
     }
     frames_add_location(line, &frame, VIEW_COLUMNS - line->columns);
     view->hidden +=
-        view->dump->stacks[view->dump->tasks[group->first].stack].count - 1;
+        view->dump->stacks[model_task(view->dump, group->first).stack].count -
+        1;
     view_end_line(view);
     return true;
 }
@@ -609,7 +610,7 @@ static void print_group(struct view *view, const struct group *group)
         view_print_summary(view, group);
     else
         print_tasks(view, group);
-    print_stack(view, view->dump->tasks[group->first].stack);
+    print_stack(view, model_task(view->dump, group->first).stack);
     view_end_line(view);
 }
 
@@ -620,7 +621,7 @@ static int load_names(struct view *view, size_t shown)
     size_t room = dump->site_count, used = 0;
 
     for (size_t i = 0; i < shown; i++) {
-        uint32_t stack = dump->tasks[view->groups.groups[i].first].stack;
+        uint32_t stack = model_task(dump, view->groups.groups[i].first).stack;
         room += stack < dump->stack_count ? dump->stacks[stack].count : 0;
     }
     uintptr_t *pcs = malloc((room + 1) * sizeof(*pcs));
@@ -629,7 +630,7 @@ static int load_names(struct view *view, size_t shown)
     for (size_t i = 0; i < dump->site_count && i < 1000; i++)
         pcs[used++] = dump->sites[i];
     for (size_t i = 0; i < shown; i++) {
-        uint32_t index = dump->tasks[view->groups.groups[i].first].stack;
+        uint32_t index = model_task(dump, view->groups.groups[i].first).stack;
         if (index >= dump->stack_count)
             continue;
         for (uint32_t j = 0; j < dump->stacks[index].count; j++)

@@ -14,10 +14,10 @@
 #define PAIRS_MAX 64 // different labels that are counted
 #define PAIRS_SHOWN 4
 
-static const struct model_task *task_at(const struct view *view,
-                                        const struct group *group, uint32_t i)
+static struct model_task task_at(const struct view *view,
+                                 const struct group *group, uint32_t i)
 {
-    return &view->dump->tasks[view->groups.tasks[group->start + i]];
+    return model_task(view->dump, view->groups.tasks[group->start + i]);
 }
 
 // ---- The table. ----
@@ -66,7 +66,7 @@ static void add_waits(struct str *line, const struct group *group)
 
 static void print_row(struct view *view, const struct group *group)
 {
-    const struct model_task *task = &view->dump->tasks[group->first];
+    const struct model_task task = model_task(view->dump, group->first);
     struct str *line = &view->line;
     struct str part;
     weft_frame frame;
@@ -74,15 +74,15 @@ static void print_row(struct view *view, const struct group *group)
     str_init(&part, false, line->ascii);
     str_add_count(&part, group->count);
     add_right(line, &part, 9);
-    str_addf(line, "  %-7s  ", state_word(task));
+    str_addf(line, "  %-7s  ", state_word(&task));
     str_clear(&part);
-    if (task->state == WEFT_STATE_WAITING)
+    if (task.state == WEFT_STATE_WAITING)
         view_add_what(view, &part, group);
     add_cut(line, &part, 27);
     str_pad(line, 47, 2);
     add_waits(line, group);
     str_pad(line, 75, 2);
-    int found = names_find_top(view->dump, task->stack, &frame);
+    int found = names_find_top(view->dump, task.stack, &frame);
     view_check(view, found);
     if (found > 0)
         frames_add_function(line, &frame, VIEW_COLUMNS - 1 - line->columns);
@@ -166,9 +166,9 @@ static void print_oldest(struct view *view, const struct group *group)
 
     for (uint32_t i = 1; i < group->count; i++) {
         uint32_t task = view->groups.tasks[group->start + i];
-        if (view->dump->tasks[task].id < view->dump->tasks[oldest].id)
+        if (model_task(view->dump, task).id < model_task(view->dump, oldest).id)
             oldest = task;
-        if (view->dump->tasks[task].id > view->dump->tasks[newest].id)
+        if (model_task(view->dump, task).id > model_task(view->dump, newest).id)
             newest = task;
     }
     str_add(&view->line, "    oldest ");
@@ -224,7 +224,7 @@ static void print_waits(struct view *view, const struct group *group)
     if (picked == 0)
         return;
     for (uint32_t i = 0; i < group->count; i++) {
-        int64_t ns = task_at(view, group, i)->state_ns;
+        int64_t ns = task_at(view, group, i).state_ns;
         size_t at = 0;
         while (at < picked && ns >= bounds[at])
             at++;
@@ -324,14 +324,14 @@ static void print_labels(struct view *view, const struct group *group)
 static void print_stacks(struct view *view, const struct group *group)
 {
     struct str *line = &view->line;
-    uint64_t all = 0, deepest = 0, first = task_at(view, group, 0)->stack_size;
+    uint64_t all = 0, deepest = 0, first = task_at(view, group, 0).stack_size;
     bool same = true;
 
     for (uint32_t i = 0; i < group->count; i++) {
-        const struct model_task *task = task_at(view, group, i);
-        all += task->stack_size;
-        same = same && task->stack_size == first;
-        deepest = task->stack_used > deepest ? task->stack_used : deepest;
+        const struct model_task task = task_at(view, group, i);
+        all += task.stack_size;
+        same = same && task.stack_size == first;
+        deepest = task.stack_used > deepest ? task.stack_used : deepest;
     }
     if (all == 0)
         return;

@@ -31,10 +31,10 @@ static void add_quoted(struct str *str, const char *name, unsigned columns)
 void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
                    unsigned name_columns)
 {
-    const struct model_task *about = &dump->tasks[task];
-    const char *name = model_text(dump, about->name);
+    const struct model_task about = model_task(dump, task);
+    const char *name = model_text(dump, about.name);
 
-    str_addf(str, "T%llu", (unsigned long long)about->id);
+    str_addf(str, "T%llu", (unsigned long long)about.id);
     if (!name || name_columns < 4)
         return;
     str_add(str, " ");
