@@ -25,7 +25,13 @@ static const struct {
     {"skynet", bench_skynet},
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},
+    {"dump-pause", bench_dump},
+    {"dump-slice", bench_dump},
     {"dump-gap", bench_dump},
+    {"dump-gap-p999", bench_dump},
+    {"dump-gap-p999-quiet", bench_dump},
+    {"dump-gap-worst", bench_dump},
+    {"dump-memory", bench_dump_memory},
     {"kv-server", bench_kv_server},
 };
 

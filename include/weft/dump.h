@@ -83,6 +83,7 @@ typedef struct weft_dump_info {
     int64_t process_start_ns; // since 1970 UTC
     int64_t pause_ns;         // first worker stopped to released
     int64_t total_ns;         // request to result
+    int64_t slice_ns;         // longest time that a worker captured at a stretch
     bool consistent;          // one moment for all tasks but those running
     bool complete;            // nothing is missing
     const char *problem;      // what is missing and why, or NULL
@@ -115,7 +116,7 @@ typedef struct weft_dump_task {
     uint32_t stack;        // index
     uint32_t site;         // index of its spawn site, or WEFT_NONE
     uint64_t parent;       // id of the task that started it, or 0
-    size_t stack_used;     // bytes
+    size_t stack_used;     // bytes, to the next 64
     size_t stack_size;     // bytes
     size_t labels;         // number of labels
     size_t holds;          // number of objects it holds

@@ -18,6 +18,7 @@ int weft_dump_get_info(const weft_dump *dump, weft_dump_info *ret)
         .process_start_ns = dump->process_start_ns,
         .pause_ns = dump->pause_ns,
         .total_ns = dump->total_ns,
+        .slice_ns = dump->slice_ns,
         .consistent = dump->consistent,
         .complete = dump->complete,
         .problem = dump->problem,

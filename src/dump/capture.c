@@ -165,7 +165,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
     r->record = (struct record){
         .id = copy->id,
         .handle = task_handle(copy).id,
-        .schedules = STATE_COUNT(word - STATE(first, 0, 0)),
+        .schedules = STATE_COUNT(word - STATE(first, 0, 0)) & 0xffffffffff,
         .state_ns = ago(picture, entered(copy, state)),
         .age_ns = ago(picture, copy->spawned),
         .cpu_ns = port_ticks_to_ns(load_relaxed(&copy->cpu)), // a copy's
@@ -252,6 +252,11 @@ static void read_labels(struct reading *r)
         r->extra.labels = store_text(r->picture->store, text, used);
 }
 
+static void set_used(struct reading *r, uintptr_t bytes)
+{
+    r->record.stack_used = (bytes + STACK_UNIT - 1) / STACK_UNIT & 0xffffff;
+}
+
 static void read_stack(struct reading *r, struct cfi_cache *cache)
 {
     uintptr_t pcs[FRAMES_MAX];
@@ -260,7 +265,7 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
 
     capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
-    r->shape.stack_used = (uint32_t)(stack_high(&r->copy) - (char *)r->copy.sp);
+    set_used(r, (uintptr_t)(stack_high(&r->copy) - (char *)r->copy.sp));
 }
 
 static void no_stack(struct reading *r)
@@ -382,6 +387,6 @@ void capture_running(const struct picture *picture,
     read_name(&r);
     r.shape.stack = store_stack(picture->store, &running->stack, running->pcs,
                                 running->error);
-    r.shape.stack_used = running->stack_used;
+    set_used(&r, running->stack_used);
     keep(&r);
 }

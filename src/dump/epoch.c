@@ -343,7 +343,7 @@ int epoch_finish(struct epoch *epoch, struct weft_dump **ret_dump)
 
     dump->consistent = true;
     dump->no_yield_ns = epoch->picture.runtime->no_yield_ns;
-    dump->share_ns = port_ticks_to_ns(load_relaxed(&epoch->longest)); // theirs
+    dump->slice_ns = port_ticks_to_ns(load_relaxed(&epoch->longest)); // theirs
     if (error == 0)
         error = note_problem(epoch);
     if (error == 0)

@@ -96,7 +96,7 @@ struct weft_dump {
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;
-    int64_t share_ns;    // the longest that a capture kept a thread at a time
+    int64_t slice_ns;    // the longest that a capture kept a thread at a time
     int64_t no_yield_ns; // the runtime's threshold
     int pid;
     bool consistent, complete;
