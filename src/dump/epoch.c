@@ -185,7 +185,7 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier,
 
 static void fetch_lines(const void *start, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += 64)
+    for (size_t at = 0; at < bytes + 64; at += 64)
         __builtin_prefetch((const char *)start + at);
 }
 
@@ -201,7 +201,7 @@ UNCHECKED static void fetch_ahead(const struct picture *picture, uint32_t at)
     fetch_lines(table_at(table, at + SLOTS), sizeof(struct task));
     const struct task *task = table_at(table, at + STACKS);
     fetch_lines(task->sp, STACK_BYTES); // wherever it points: only a hint
-    fetch_lines(task->top, 1);
+    fetch_lines(task->top, sizeof *task->top);
 }
 
 // False: there was none left.
