@@ -157,8 +157,8 @@ static void *stir(void *arg)
 
     while (!atomic_load(&churn.stop)) {
         unsigned kind = next_random(&random) % KINDS;
-        weft_task task = spawn(churn.runtime, kinds[kind], live,
-                               (void *)(uintptr_t)kind);
+        weft_task task =
+            spawn(churn.runtime, kinds[kind], live, (void *)(uintptr_t)kind);
         unsigned what = next_random(&random);
         if (what & 1)
             (void)weft_task_yield();
@@ -239,8 +239,8 @@ static void run_churn(unsigned workers)
     churn.runtime = start(workers);
     atomic_store(&churn.stop, false);
     for (int i = 0; i < KINDS; i++)
-        expect_is(
-            weft_channel_new(sizeof(int), 1, kinds[i], &churn.doors[i]), 0);
+        expect_is(weft_channel_new(sizeof(int), 1, kinds[i], &churn.doors[i]),
+                  0);
     for (uintptr_t i = 0; i < CHURNERS; i++)
         stirrers[i] = spawn(churn.runtime, "stir", stir, (void *)i);
     expect_is(pthread_create(&thread, NULL, stir, (void *)1000), 0);
@@ -269,11 +269,87 @@ static void test_churn(void **state)
     run_churn(4);
 }
 
+// ---- Births and ends: as many children as the parent has counted ----
+
+enum { CHILDREN = 4000, ROUNDS = 3 };
+
+struct family {
+    weft_runtime *runtime;
+    weft_task children[CHILDREN];
+    atomic_bool stop;
+    atomic_ulong rounds;
+};
+
+static void *be_child(void *arg)
+{
+    return arg;
+}
+
+// Says how many children there are, in its name; between two yields a dump
+// finds it so.
+static void say(unsigned living)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "parent of %u", living);
+    expect_is(weft_task_set_name(name), 0);
+    (void)weft_task_yield();
+}
+
+static void *be_parent(void *arg)
+{
+    struct family *family = arg;
+
+    while (!atomic_load(&family->stop)) {
+        for (unsigned i = 0; i < CHILDREN; i++) {
+            family->children[i] = spawn(NULL, "child", be_child, NULL);
+            say(i + 1);
+        }
+        for (unsigned i = 0; i < CHILDREN; i++) {
+            (void)join(family->children[i]);
+            say(CHILDREN - i - 1);
+        }
+        atomic_fetch_add(&family->rounds, 1);
+    }
+    return NULL;
+}
+
+static void check_family(const weft_dump *dump, weft_task parent)
+{
+    weft_dump_task task = task_of(dump, parent);
+    unsigned living;
+
+    // One who runs, on a worker that did not come, may be anywhere.
+    if (task.state == WEFT_STATE_RUNNING || task.name == NULL ||
+        sscanf(task.name, "parent of %u", &living) != 1)
+        return;
+    expect_is(info_of(dump).tasks, living + 1);
+}
+
+static void test_births_and_ends(void **state)
+{
+    static struct family family;
+
+    (void)state;
+    family.runtime = start(2);
+    weft_task parent = spawn(family.runtime, NULL, be_parent, &family);
+    for (unsigned n = 0;
+         n < scaled(300) || atomic_load(&family.rounds) < ROUNDS; n++) {
+        weft_dump *dump = take(family.runtime);
+        check_family(dump, parent);
+        weft_dump_free(dump);
+    }
+    atomic_store(&family.stop, true);
+    (void)join(parent);
+    expect_is(weft_runtime_free(family.runtime), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_churn),
+        cmocka_unit_test(test_births_and_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
