@@ -6,11 +6,14 @@
 #include <weft/blocking.h>
 #include <weft/channel.h>
 #include <weft/dump.h>
+#include <weft/event.h>
 #include <weft/metrics.h>
 #include <weft/mutex.h>
 #include <weft/net.h>
 #include <weft/runtime.h>
+#include <weft/rwlock.h>
 #include <weft/scope.h>
+#include <weft/semaphore.h>
 #include <weft/task.h>
 #include <weft/time.h>
 

@@ -24,7 +24,7 @@
 #include "dump/standing.h"
 #include "dump/steal_all.h"
 #include "sync/channel.h"
-#include "sync/mutex.h"
+#include "sync/object.h"
 
 // How long those who run may take to answer the signal: a thread that is not
 // kept from running by others does in some 20 us.
@@ -329,23 +329,27 @@ static int64_t ago(const struct work *work, uint64_t ticks)
     return ticks < work->now ? port_ticks_to_ns(work->now - ticks) : 0;
 }
 
-static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
+static uint32_t add_object(struct work *work, const struct object *object)
 {
     bool is_new;
-    uint32_t index = intern_object(&work->intern, (uintptr_t)mutex, &is_new);
+    uint32_t index = intern_object(&work->intern, (uintptr_t)object, &is_new);
+    struct object_facts facts;
 
     if (index == WEFT_NONE || !is_new)
         return index;
     struct model_object *o = &work->dump->objects[index];
-    const struct task *owner = mutex_owner(mutex);
-    o->kind = WEFT_OBJECT_MUTEX;
-    if (mutex->held.name != NULL)
-        o->name = text(work, mutex->held.name);
-    if (owner != NULL) {
-        o->owner = owner->id;
-        o->taken_pc = (uintptr_t)load_relaxed(&mutex->taken_pc);
-        o->held_ns = ago(work, load_relaxed(&mutex->taken_since));
+    object_describe(object, &facts);
+    o->kind = object->held.kind - OBJECT_KIND(0);
+    if (object->held.name != NULL)
+        o->name = text(work, object->held.name);
+    o->owner = facts.owner != NULL ? facts.owner->id : facts.owner_id;
+    o->owner_tid = facts.owner_tid;
+    if (o->owner != 0 || o->owner_tid != 0) {
+        o->taken_pc = (uintptr_t)facts.taken_pc;
+        o->held_ns = ago(work, facts.taken_since);
     }
+    o->used = facts.used;
+    o->limit = facts.limit;
     return index;
 }
 
@@ -383,7 +387,15 @@ static void add_wait(struct work *work, const struct task *task,
                                : 0;
     switch ((enum weft_wait_kind)task->wait_kind) {
     case WEFT_WAIT_MUTEX:
-        m->object = add_mutex(work, object);
+    case WEFT_WAIT_RWLOCK_READ:
+    case WEFT_WAIT_RWLOCK_WRITE:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
+        m->object = add_object(work, object);
         break;
     case WEFT_WAIT_CHAN_SEND:
     case WEFT_WAIT_CHAN_RECV:
@@ -457,10 +469,23 @@ static void add_facts(struct work *work, const struct task *task, uint64_t word,
     };
 }
 
+// What it holds together with others. It is the next task of the model.
+static void add_shared(struct work *work, const struct hold *hold)
+{
+    if (load_relaxed(&hold->taken_pc) == 0) // not granted: holder.h
+        return;
+    uint32_t object = add_object(work, hold->object);
+    if (object != WEFT_NONE)
+        intern_hold(&work->intern, (uint32_t)work->dump->task_count, object);
+}
+
 static void add_held(struct work *work, const struct task *task)
 {
     for (struct held *held = task->held; held != NULL; held = held->next)
-        (void)add_mutex(work, container_of(held, struct mutex, held));
+        if (held->kind == HELD_SHARED)
+            add_shared(work, container_of(held, struct hold, held));
+        else
+            (void)add_object(work, container_of(held, struct object, held));
 }
 
 static void add_suspended(struct work *work, const struct task *task,

@@ -11,44 +11,63 @@
 
 // ---- Who waits for what, who holds what ----
 
-static void count_edges(struct weft_dump *dump, uint32_t *owners)
+// Those who hold an object alone, beside those who hold it together.
+static int add_owners(struct weft_dump *dump)
+{
+    size_t most = dump->hold_count + dump->object_count + 1;
+    struct model_hold *holds = realloc(dump->holds, most * sizeof *holds);
+
+    if (holds == NULL)
+        return -ENOMEM;
+    dump->holds = holds;
+    for (size_t i = 0; i < dump->object_count; i++) {
+        uint64_t owner = dump->objects[i].owner;
+        uint32_t task = owner == 0 ? WEFT_NONE : model_find(dump, owner);
+        if (task != WEFT_NONE)
+            holds[dump->hold_count++] = (struct model_hold){task, (uint32_t)i};
+    }
+    return 0;
+}
+
+static void count_edges(struct weft_dump *dump)
 {
     for (size_t i = 0; i < dump->task_count; i++)
         if (dump->tasks[i].object != WEFT_NONE) {
             dump->objects[dump->tasks[i].object].waiter_count++;
             dump->waiter_count++;
         }
-    for (size_t i = 0; i < dump->object_count; i++) {
-        owners[i] = WEFT_NONE;
-        if (dump->objects[i].owner != 0)
-            owners[i] = model_find(dump, dump->objects[i].owner);
-        if (owners[i] != WEFT_NONE) {
-            dump->tasks[owners[i]].held_count++;
-            dump->held_count++;
-        }
+    dump->held_count = dump->hold_count;
+    for (size_t i = 0; i < dump->hold_count; i++) {
+        dump->tasks[dump->holds[i].task].held_count++;
+        dump->objects[dump->holds[i].object].holder_count++;
     }
 }
 
-// Gives every object and task its stretch of the two lists.
+// Gives every object and task its stretch of the lists.
 static void place_edges(struct weft_dump *dump)
 {
-    uint32_t at = 0;
+    uint32_t waiter = 0;
+    uint32_t holder = 0;
+    uint32_t held = 0;
 
     for (size_t i = 0; i < dump->object_count; i++) {
-        dump->objects[i].waiter = at;
-        at += dump->objects[i].waiter_count;
-        dump->objects[i].waiter_count = 0;
+        struct model_object *o = &dump->objects[i];
+        o->waiter = waiter;
+        o->holder = holder;
+        waiter += o->waiter_count;
+        holder += o->holder_count;
+        o->waiter_count = 0;
+        o->holder_count = 0;
     }
-    at = 0;
     for (size_t i = 0; i < dump->task_count; i++) {
         struct model_task *m = &dump->tasks[i];
-        m->held = m->held_count == 0 ? WEFT_NONE : at;
-        at += m->held_count;
+        m->held = m->held_count == 0 ? WEFT_NONE : held;
+        held += m->held_count;
         m->held_count = 0;
     }
 }
 
-static void fill_edges(struct weft_dump *dump, const uint32_t *owners)
+static void fill_edges(struct weft_dump *dump)
 {
     for (size_t i = 0; i < dump->task_count; i++) {
         if (dump->tasks[i].object == WEFT_NONE)
@@ -56,30 +75,29 @@ static void fill_edges(struct weft_dump *dump, const uint32_t *owners)
         struct model_object *o = &dump->objects[dump->tasks[i].object];
         dump->waiters[o->waiter + o->waiter_count++] = (uint32_t)i;
     }
-    for (size_t i = 0; i < dump->object_count; i++) {
-        if (owners[i] == WEFT_NONE)
-            continue;
-        struct model_task *m = &dump->tasks[owners[i]];
-        dump->held[m->held + m->held_count++] = (uint32_t)i;
+    for (size_t i = 0; i < dump->hold_count; i++) {
+        const struct model_hold *hold = &dump->holds[i];
+        struct model_object *o = &dump->objects[hold->object];
+        struct model_task *m = &dump->tasks[hold->task];
+        dump->holders[o->holder + o->holder_count++] = hold->task;
+        dump->held[m->held + m->held_count++] = hold->object;
     }
 }
 
 static int add_edges(struct weft_dump *dump)
 {
-    uint32_t *owners = malloc((dump->object_count + 1) * sizeof *owners);
+    int error = add_owners(dump);
 
-    if (owners == NULL)
-        return -ENOMEM;
-    count_edges(dump, owners);
+    if (error != 0)
+        return error;
+    count_edges(dump);
     dump->waiters = malloc((dump->waiter_count + 1) * sizeof *dump->waiters);
+    dump->holders = malloc((dump->held_count + 1) * sizeof *dump->holders);
     dump->held = malloc((dump->held_count + 1) * sizeof *dump->held);
-    if (dump->waiters == NULL || dump->held == NULL) {
-        free(owners);
+    if (dump->waiters == NULL || dump->holders == NULL || dump->held == NULL)
         return -ENOMEM;
-    }
     place_edges(dump);
-    fill_edges(dump, owners);
-    free(owners);
+    fill_edges(dump);
     return 0;
 }
 

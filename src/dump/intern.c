@@ -124,3 +124,14 @@ uint32_t intern_object(struct intern *intern, uintptr_t address, bool *ret_new)
         (struct model_object){.name = WEFT_NONE, .address = address};
     return index;
 }
+
+void intern_hold(struct intern *intern, uint32_t task, uint32_t object)
+{
+    struct weft_dump *dump = intern->dump;
+
+    if (grow(&dump->holds, &intern->hold_room, dump->hold_count + 1,
+             sizeof *dump->holds))
+        dump->holds[dump->hold_count++] = (struct model_hold){task, object};
+    else
+        (void)fail(intern);
+}

@@ -11,7 +11,7 @@ struct intern {
     struct map stacks;
     struct map sites;
     struct map objects;
-    size_t stack_room, pc_room, site_room, object_room, text_room;
+    size_t stack_room, pc_room, site_room, object_room, text_room, hold_room;
     bool failed; // out of memory; calls then return WEFT_NONE
 };
 
@@ -30,5 +30,8 @@ uint32_t intern_text(struct intern *intern, const char *bytes, size_t size);
 // The index of the object at an address; *ret_new says that it has just been
 // added, all zero but for its address.
 uint32_t intern_object(struct intern *intern, uintptr_t address, bool *ret_new);
+
+// Notes that a task holds an object together with others; both are indexes.
+void intern_hold(struct intern *intern, uint32_t task, uint32_t object);
 
 #endif

@@ -255,7 +255,9 @@ void model_free(struct weft_dump *dump)
     free(dump->tasks);
     free(dump->objects);
     free(dump->waiters);
+    free(dump->holders);
     free(dump->held);
+    free(dump->holds);
     free(dump->workers);
     free(dump->stacks);
     free(dump->pcs);

@@ -49,9 +49,18 @@ struct model_object {
     uint64_t owner; // id, or 0
     uintptr_t taken_pc;
     int64_t held_ns;
-    uint32_t waiter; // first entry in `waiters`
+    int32_t owner_tid; // of a thread that owns it, or 0
+    uint32_t waiter;   // first entry in `waiters`
     uint32_t waiter_count;
+    uint32_t holder; // first entry in `holders`
+    uint32_t holder_count;
     uint64_t used, limit;
+};
+
+// A task that holds an object. Both are indexes.
+struct model_hold {
+    uint32_t task;
+    uint32_t object;
 };
 
 struct model_stack {
@@ -106,8 +115,11 @@ struct weft_dump {
     size_t object_count;
     uint32_t *waiters; // task indexes
     size_t waiter_count;
-    uint32_t *held; // object indexes
-    size_t held_count;
+    uint32_t *holders;        // task indexes of `holds`, by object
+    uint32_t *held;           // object indexes of `holds`, by task
+    size_t held_count;        // of each of these
+    struct model_hold *holds; // objects held together; once complete, all
+    size_t hold_count;
     weft_dump_worker *workers;
     size_t worker_count;
     struct model_stack *stacks;

@@ -143,7 +143,7 @@ static void put_summary(struct json_view *view)
     const weft_dump *dump = view->dump;
     struct json *json = &view->json;
     int64_t states[WEFT_STATE_DONE + 1] = {0};
-    int64_t waits[WEFT_WAIT_BLOCKING + 1] = {0};
+    int64_t waits[WEFT_WAIT_WAITGROUP + 1] = {0};
 
     for (size_t i = 0; i < dump->task_count; i++) {
         states[model_task(dump, i).state]++;
