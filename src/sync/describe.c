@@ -1,8 +1,11 @@
 // describe.c -- What a dump shows of each kind of object.
+#include "sync/barrier.h"
 #include "sync/event.h"
 #include "sync/mutex.h"
+#include "sync/once.h"
 #include "sync/rwlock.h"
 #include "sync/semaphore.h"
+#include "sync/waitgroup.h"
 
 void object_describe(const struct object *object,
                      struct object_facts *ret_facts)
@@ -21,7 +24,17 @@ void object_describe(const struct object *object,
     case WEFT_OBJECT_EVENT:
         event_describe((const struct event *)object, ret_facts);
         break;
-    default:
+    case WEFT_OBJECT_BARRIER:
+        barrier_describe((const struct barrier *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_ONCE:
+        once_describe((const struct once *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_WAITGROUP:
+        waitgroup_describe((const struct waitgroup *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_COND:    // has nothing but its waiters
+    case WEFT_OBJECT_CHANNEL: // is no struct object
         break;
     }
 }
