@@ -31,22 +31,6 @@ __attribute__((noinline)) struct holder holder_thread(void)
     };
 }
 
-void holder_drop(const struct holder *holder, struct held *held)
-{
-    struct held **at = holder->held;
-
-    while (*at != held)
-        at = &(*at)->next;
-    *at = held->next;
-}
-
-uint64_t holder_now(void)
-{
-    struct worker *worker = worker_self();
-
-    return worker == NULL ? port_ticks() : worker->now;
-}
-
 // The records that lie with a holder, and their bits.
 static struct hold *at_hand(const struct holder *holder, uint8_t **ret_used)
 {

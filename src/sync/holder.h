@@ -25,12 +25,13 @@ static inline int holder_tid(holder_word word)
     return word & HOLDER_THREAD ? (int)(word >> HOLDER_SHIFT) : 0;
 }
 
-// The caller. What it points at stays valid over a park, its worker does not,
+// The caller. What it points at stays valid over a park; its worker does not,
 // so that is not part of it.
 struct holder {
     struct task *task; // NULL: a thread
     holder_word word;
     struct held **held; // the list of what it holds
+    uint64_t now;       // ticks of its worker's last switch; 0: a thread
 };
 
 struct holder holder_thread(void);
@@ -38,11 +39,19 @@ struct holder holder_thread(void);
 // Inline: it stands on the path of every lock.
 static inline struct holder holder_self(void)
 {
-    struct task *task = task_self();
+    struct worker *worker = worker_self();
+    struct task *task = worker == NULL ? NULL : load_relaxed(&worker->current);
 
     if (__builtin_expect(task == NULL, 0))
         return holder_thread();
-    return (struct holder){task, (uintptr_t)task, &task->held};
+    return (struct holder){task, (uintptr_t)task, &task->held, worker->now};
+}
+
+// When it took what it has just taken, without having waited: for a task near
+// enough, for a figure.
+static inline uint64_t holder_since(const struct holder *holder)
+{
+    return holder->now != 0 ? holder->now : port_ticks();
 }
 
 static inline void holder_push(const struct holder *holder, struct held *held)
@@ -52,11 +61,14 @@ static inline void holder_push(const struct holder *holder, struct held *held)
 }
 
 // Takes something out of the list of a holder.
-void holder_drop(const struct holder *holder, struct held *held);
+static inline void holder_drop(const struct holder *holder, struct held *held)
+{
+    struct held **at = holder->held;
 
-// Ticks of the last switch of the calling worker: near enough for a figure. A
-// thread that is no worker reads the clock.
-uint64_t holder_now(void);
+    while (*at != held)
+        at = &(*at)->next;
+    *at = held->next;
+}
 
 // The record of one who holds `object` together with others, in its list and
 // not yet granted (`taken_pc` 0). The first HOLDS_MAX of a holder lie with it,

@@ -32,8 +32,8 @@ struct claim {
 
 static void took(struct mutex *m, const struct holder *self, uintptr_t pc)
 {
-    store_relaxed(&m->taken_pc, pc);              // P2
-    store_relaxed(&m->taken_since, holder_now()); // P2
+    store_relaxed(&m->taken_pc, pc);                    // P2
+    store_relaxed(&m->taken_since, holder_since(self)); // P2
     holder_push(self, &m->object.held);
 }
 
@@ -50,29 +50,6 @@ static bool mark_or_take(struct mutex *m, holder_word word)
     }
 }
 
-static int lock_slowly(struct mutex *m, const struct holder *self,
-                       const struct mutex_want *want)
-{
-    struct claim claim = {.word = self->word, .pc = want->pc};
-    struct wait wait = {
-        .kind = want->kind,
-        .object = m,
-        .fd = -1,
-        .deadline_ns = want->deadline_ns,
-        .firm = want->firm,
-    };
-
-    lock_acquire(&m->object.lock);
-    int error = 0;
-    if (!mark_or_take(m, self->word)) {
-        error = object_wait(&m->object, &wait, &claim.waiter); // M2
-        if (error == 0)
-            return 0;
-    }
-    lock_release(&m->object.lock);
-    return error;
-}
-
 static int take(struct mutex *m, const struct holder *self)
 {
     holder_word owner = 0;
@@ -82,20 +59,48 @@ static int take(struct mutex *m, const struct holder *self)
     return (owner & ~CONTENDED) == self->word ? -EDEADLK : -EBUSY;
 }
 
-int mutex_lock(struct mutex *m, const struct mutex_want *want)
+// Not free at the first look. Kept out of the way of those who find it so.
+__attribute__((noinline)) static int lock_slowly(struct mutex *m,
+                                                 const struct mutex_want *want)
 {
     struct holder self = holder_self();
-    int error = take(m, &self);
+    struct claim claim = {.word = self.word, .pc = want->pc};
+    struct wait wait = {
+        .kind = want->kind,
+        .object = m,
+        .fd = -1,
+        .deadline_ns = want->deadline_ns,
+        .firm = want->firm,
+    };
 
-    if (error == -EBUSY)
-        error = lock_slowly(m, &self, want);
-    if (error == 0)
+    if (mutex_is_own(m))
+        return -EDEADLK;
+    lock_acquire(&m->object.lock);
+    if (mark_or_take(m, self.word)) {
+        lock_release(&m->object.lock);
         took(m, &self, want->pc);
+        return 0;
+    }
+    int error = object_wait(&m->object, &wait, &claim.waiter); // M2
+    if (error == 0)
+        holder_push(&self, &m->object.held);
+    else
+        lock_release(&m->object.lock);
     return error;
 }
 
+int mutex_lock(struct mutex *m, const struct mutex_want *want)
+{
+    struct holder self = holder_self();
+
+    if (take(m, &self) != 0)
+        return lock_slowly(m, want);
+    took(m, &self, want->pc);
+    return 0;
+}
+
 // M2. The lock is held; a waiter that lost to its deadline is passed over.
-static void hand_on(struct mutex *m)
+static void hand_on(struct mutex *m, uint64_t now)
 {
     struct waiter *waiter;
 
@@ -106,7 +111,7 @@ static void hand_on(struct mutex *m)
         // had given up already, the next round overwrites it.
         // For a dump before it runs: P2.
         store_relaxed(&m->taken_pc, claim->pc);
-        store_relaxed(&m->taken_since, holder_now());
+        store_relaxed(&m->taken_since, now);
         store_release(&m->owner, claim->word | (last ? 0 : CONTENDED)); // P1
         if (object_wake_first(&m->object))
             return;
@@ -137,7 +142,7 @@ int mutex_unlock(struct mutex *m)
     if (cas_release(&m->owner, &owner, 0)) // M1, P1
         return 0;
     lock_acquire(&m->object.lock);
-    hand_on(m);
+    hand_on(m, holder_since(&self));
     lock_release(&m->object.lock);
     return 0;
 }
@@ -180,16 +185,21 @@ int weft_mutex_deinit(weft_mutex *mutex)
     return object_deinit(&m->object, mutex_is_held(m));
 }
 
+// Not through mutex_lock, which would have to be told what it hardly needs.
 int weft_mutex_lock(weft_mutex *mutex, int64_t deadline_ns)
 {
     struct mutex *m = inside(mutex);
-    struct mutex_want want = {
-        .kind = WEFT_WAIT_MUTEX,
-        .pc = (uintptr_t)__builtin_return_address(0),
-        .deadline_ns = deadline_ns,
-    };
+    uintptr_t pc = (uintptr_t)__builtin_return_address(0);
 
-    return m == NULL ? -EINVAL : mutex_lock(m, &want);
+    if (m == NULL)
+        return -EINVAL;
+    struct holder self = holder_self();
+    if (take(m, &self) == 0) {
+        took(m, &self, pc);
+        return 0;
+    }
+    struct mutex_want want = {WEFT_WAIT_MUTEX, pc, deadline_ns, false};
+    return lock_slowly(m, &want);
 }
 
 int weft_mutex_try_lock(weft_mutex *mutex)

@@ -42,17 +42,18 @@ struct claim {
     uintptr_t pc;
 };
 
-static void set_writer(struct rwlock *l, holder_word word, uintptr_t pc)
+static void set_writer(struct rwlock *l, holder_word word, uintptr_t pc,
+                       uint64_t since)
 {
-    store_relaxed(&l->taken_pc, pc);              // P2
-    store_relaxed(&l->taken_since, holder_now()); // P2
-    store_relaxed(&l->writer, word);              // P2
+    store_relaxed(&l->taken_pc, pc);       // P2
+    store_relaxed(&l->taken_since, since); // P2
+    store_relaxed(&l->writer, word);       // P2
 }
 
-static void set_reader(struct hold *hold, uintptr_t pc)
+static void set_reader(struct hold *hold, uintptr_t pc, uint64_t since)
 {
-    store_relaxed(&hold->taken_since, holder_now()); // P2
-    store_relaxed(&hold->taken_pc, pc);              // P2
+    store_relaxed(&hold->taken_since, since); // P2
+    store_relaxed(&hold->taken_pc, pc);       // P2
 }
 
 // ---- Letting in. ----
@@ -64,20 +65,22 @@ static bool may_enter(uint64_t state, const struct claim *claim)
 
 // Lets the first in, as far as its records go; or, with `pc` and `word` zero,
 // takes that back, because it had given up.
-static void grant(struct rwlock *l, const struct claim *claim, bool in)
+static void grant(struct rwlock *l, const struct claim *claim, uint64_t since,
+                  bool in)
 {
     if (claim->hold != NULL)
-        set_reader(claim->hold, in ? claim->pc : 0);
+        set_reader(claim->hold, in ? claim->pc : 0, since);
     else
-        set_writer(l, in ? claim->word : 0, claim->pc);
+        set_writer(l, in ? claim->word : 0, claim->pc, since);
 }
 
 // R2: lets in all from the front of the queue who can enter. The lock is held.
 // With CONTENDED clear nobody waits, and the state is not ours to store. With
 // it set, it is stored once at the end: whoever has been woken and gives back
 // at once comes for the lock first.
-static void admit(struct rwlock *l)
+static void admit(struct rwlock *l, const struct holder *self)
 {
+    uint64_t since = holder_since(self);
     uint64_t state = load_acquire(&l->state); // P1
     struct waiter *waiter;
 
@@ -89,11 +92,11 @@ static void admit(struct rwlock *l)
         struct claim copy = *claim; // it may be gone once it is woken
         if (!may_enter(state, &copy))
             break;
-        grant(l, &copy, true);
+        grant(l, &copy, since, true);
         if (object_wake_first(&l->object))
             state += copy.hold != NULL ? READER : WRITER;
         else
-            grant(l, &copy, false);
+            grant(l, &copy, since, false);
     }
     store_release(&l->state, state | (waiter != NULL ? CONTENDED : 0)); // P1
 }
@@ -138,12 +141,13 @@ static int wait_in(struct rwlock *l, const struct holder *self,
     lock_acquire(&l->object.lock);
     if (enter(l, hold != NULL ? READER : WRITER, true)) {
         lock_release(&l->object.lock);
-        grant(l, &claim, true);
+        grant(l, &claim, holder_since(self), true);
         return 0;
     }
     int error = object_wait(&l->object, &wait, &claim.waiter);
     if (error != 0) {
-        admit(l); // R3
+        struct holder now = holder_self(); // on another worker, perhaps
+        admit(l, &now);                    // R3
         lock_release(&l->object.lock);
     }
     return error;
@@ -161,7 +165,7 @@ static int lock_read(struct rwlock *l, bool wait, int64_t deadline_ns,
     if (hold == NULL)
         return -ENOMEM;
     if (enter(l, READER, false))
-        set_reader(hold, pc);
+        set_reader(hold, pc, holder_since(&self));
     else
         error = wait ? wait_in(l, &self, hold, deadline_ns, pc) : -EBUSY;
     if (error != 0)
@@ -178,7 +182,7 @@ static int lock_write(struct rwlock *l, bool wait, int64_t deadline_ns,
     if (is_own(l, &self))
         return -EDEADLK;
     if (enter(l, WRITER, false))
-        set_writer(l, self.word, pc);
+        set_writer(l, self.word, pc, holder_since(&self));
     else
         error = wait ? wait_in(l, &self, NULL, deadline_ns, pc) : -EBUSY;
     if (error == 0)
@@ -188,7 +192,7 @@ static int lock_write(struct rwlock *l, bool wait, int64_t deadline_ns,
 
 // ---- Giving back. ----
 
-static void leave(struct rwlock *l, uint64_t step)
+static void leave(struct rwlock *l, const struct holder *self, uint64_t step)
 {
     uint64_t state = load_relaxed(&l->state); // a guess: the CAS decides
 
@@ -198,7 +202,7 @@ static void leave(struct rwlock *l, uint64_t step)
     lock_acquire(&l->object.lock);
     // CONTENDED may have been cleared meanwhile, and others come and go.
     (void)sub_acq_rel(&l->state, step); // P1
-    admit(l);
+    admit(l, self);
     lock_release(&l->object.lock);
 }
 
@@ -287,10 +291,10 @@ int weft_rwlock_unlock(weft_rwlock *rwlock)
     if (load_relaxed(&l->writer) == self.word) { // if ours, it stays so
         holder_drop(&self, &l->object.held);
         store_relaxed(&l->writer, 0); // R4
-        leave(l, WRITER);
+        leave(l, &self, WRITER);
     } else if ((hold = holder_find(&self, l)) != NULL) {
         holder_remove(&self, hold);
-        leave(l, READER);
+        leave(l, &self, READER);
     } else {
         return -EPERM;
     }

@@ -42,21 +42,20 @@ struct claim {
     uintptr_t pc;
 };
 
-static uint64_t taker_self(void)
+static uint64_t taker_of(const struct holder *self)
 {
-    struct holder self = holder_self();
-
-    return self.task != NULL ? self.task->id
-                             : TAKER_THREAD | (uint64_t)holder_tid(self.word);
+    return self->task != NULL ? self->task->id
+                              : TAKER_THREAD | (uint64_t)holder_tid(self->word);
 }
 
 // S3
-static void took(struct semaphore *s, uint64_t taker, uintptr_t pc)
+static void took(struct semaphore *s, uint64_t taker, uintptr_t pc,
+                 uint64_t since)
 {
     if (s->began != 1)
         return;
     store_relaxed(&s->taken_pc, pc);
-    store_relaxed(&s->taken_since, holder_now());
+    store_relaxed(&s->taken_since, since);
     store_relaxed(&s->taker, taker);
 }
 
@@ -66,6 +65,8 @@ static void serve(struct semaphore *s)
 {
     uint64_t state = load_acquire(&s->state); // P1
     uint64_t permits = PERMITS(state);
+    struct holder self = holder_self();
+    uint64_t since = holder_since(&self);
     struct waiter *waiter;
 
     if (!(state & CONTENDED))
@@ -75,11 +76,11 @@ static void serve(struct semaphore *s)
         uint32_t wanted = claim->permits; // it may be gone once it is woken
         if (wanted > permits)
             break;
-        took(s, claim->taker, claim->pc);
+        took(s, claim->taker, claim->pc, since);
         if (object_wake_first(&s->object))
             permits -= wanted;
         else
-            took(s, 0, 0);
+            took(s, 0, 0, since);
     }
     store_release(&s->state,
                   STATE_OF(permits) | (waiter != NULL ? CONTENDED : 0)); // P1
@@ -104,7 +105,9 @@ static bool take(struct semaphore *s, uint32_t permits, bool mark)
 static int wait_for(struct semaphore *s, uint32_t permits, int64_t deadline_ns,
                     uintptr_t pc)
 {
-    struct claim claim = {.permits = permits, .taker = taker_self(), .pc = pc};
+    struct holder self = holder_self();
+    struct claim claim = {
+        .permits = permits, .taker = taker_of(&self), .pc = pc};
     struct wait wait = {
         .kind = WEFT_WAIT_SEMAPHORE,
         .object = s,
@@ -115,7 +118,7 @@ static int wait_for(struct semaphore *s, uint32_t permits, int64_t deadline_ns,
     lock_acquire(&s->object.lock);
     if (take(s, permits, true)) {
         lock_release(&s->object.lock);
-        took(s, claim.taker, pc);
+        took(s, claim.taker, pc, holder_since(&self));
         return 0;
     }
     int error = object_wait(&s->object, &wait, &claim.waiter);
@@ -133,8 +136,10 @@ static int acquire(struct semaphore *s, uint32_t permits, bool wait,
         return -EINVAL;
     if (!take(s, permits, false))
         return wait ? wait_for(s, permits, deadline_ns, pc) : -EBUSY;
-    if (s->began == 1)
-        took(s, taker_self(), pc);
+    if (s->began == 1) {
+        struct holder self = holder_self();
+        took(s, taker_of(&self), pc, holder_since(&self));
+    }
     return 0;
 }
 
