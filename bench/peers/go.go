@@ -357,7 +357,7 @@ func main() {
 		"chan-pingpong": chanPingpong, "mutex": mutex,
 		"mutex-contended": mutexContended, "skynet": skynet,
 		"parked-memory": parkedMemory,
-		"rwlock-read": rwlockRead, "rwlock-write": rwlockWrite,
+		"rwlock-read":   rwlockRead, "rwlock-write": rwlockWrite,
 		"rwlock-shared": rwlockShared, "semaphore": semaphore,
 		"event": event, "cond-pingpong": condPingpong, "once": once,
 		"waitgroup": waitgroup,

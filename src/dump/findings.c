@@ -3,8 +3,8 @@
 // Deadlock. A task that waits for an object waits for who holds it; one that
 // joins waits for the joined. So each task has at most one task that it waits
 // for, and the graph is walked in one pass: follow the edges from every task
-// not yet seen; coming back to a task of the same walk is a new cycle, coming upon
-// one of an earlier walk leads to that one's cycle, or to none.
+// not yet seen; coming back to a task of the same walk is a new cycle, coming
+// upon one of an earlier walk leads to that one's cycle, or to none.
 //
 // No-yield. A task that has kept its worker for longer than the runtime's
 // threshold.
