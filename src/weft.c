@@ -15,7 +15,7 @@
 #include "report/signal.h"
 #include "sched/runtime.h"
 
-enum { PATIENCE_MAX_NS = 250000000 };
+enum { PATIENCE_MAX_NS = 250000000, GRACE_NS = 5000000 };
 
 static int check(const weft_runtime_options *o)
 {
@@ -42,6 +42,10 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o)
         o->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND : o->no_yield_ns;
     runtime->dump_patience_ns =
         o->dump_patience_ns == 0 ? PATIENCE_MAX_NS : o->dump_patience_ns;
+    // Half of the time at least is for finding out about who did not come.
+    runtime->dump_grace_ns = runtime->dump_patience_ns < 2 * GRACE_NS
+                                 ? runtime->dump_patience_ns / 2
+                                 : GRACE_NS;
 }
 
 static unsigned workers(const weft_runtime_options *o)

@@ -46,21 +46,17 @@ struct model_object {
     enum weft_object_kind kind;
     uint32_t name; // offset in `text`, or WEFT_NONE
     uintptr_t address;
-    uint64_t owner; // id, or 0
+    uint64_t owner;      // id, or 0
+    uint32_t owner_task; // its index, or WEFT_NONE
+    bool owned;          // the owner itself says so
+    int32_t owner_tid;   // of a thread that owns it, or 0
     uintptr_t taken_pc;
     int64_t held_ns;
-    int32_t owner_tid; // of a thread that owns it, or 0
-    uint32_t waiter;   // first entry in `waiters`
+    uint32_t waiter; // first entry in `waiters`, once they are listed
     uint32_t waiter_count;
     uint32_t holder; // first entry in `holders`
     uint32_t holder_count;
     uint64_t used, limit;
-};
-
-// A task that holds an object. Both are indexes.
-struct model_hold {
-    uint32_t task;
-    uint32_t object;
 };
 
 struct model_stack {
@@ -95,11 +91,15 @@ struct model_module {
     uintptr_t end;   // one past the last
 };
 
+struct extra;
+struct store;
+
 struct weft_dump {
     atomic_u32 references; // weft_dump_free drops one; adds are relaxed
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;
+    int64_t share_ns;    // the longest that a capture kept a thread at a time
     int64_t no_yield_ns; // the runtime's threshold
     int pid;
     bool consistent, complete;
@@ -109,17 +109,16 @@ struct weft_dump {
     char *host;    // owned
     char **args;   // owned, NULL-terminated
 
-    struct model_task *tasks;
+    struct store *store;      // owned: a capture's; or NULL, and then
+    struct model_task *tasks; // the tasks are here, unpacked
     size_t task_count;
     struct model_object *objects;
     size_t object_count;
-    uint32_t *waiters; // task indexes
-    size_t waiter_count;
-    uint32_t *holders;        // task indexes of `holds`, by object
-    uint32_t *held;           // object indexes of `holds`, by task
-    size_t held_count;        // of each of these
-    struct model_hold *holds; // objects held together; once complete, all
-    size_t hold_count;
+    uint32_t *waiters; // task indexes, or NULL: not yet listed, see
+                       // model_waiter
+    uint32_t *holders; // task indexes, by object
+    uint32_t *held;    // object indexes, by task; as many
+    size_t held_count;
     weft_dump_worker *workers;
     size_t worker_count;
     struct model_stack *stacks;
@@ -138,10 +137,7 @@ struct weft_dump {
     char *text; // all strings, each ended by zero
     size_t text_size;
 
-    struct lock complete_lock; // complete.c: guards `completed`
-    int completed;             // 1: only captured; 0: whole; or -errno
-
-    struct lock index_lock; // guards `index`
+    struct lock index_lock; // guards `index`, and the listing of waiters
     uint32_t *index;        // model_find's: ids hashed to task indexes, or NULL
 
     struct lock names_lock; // guards `names`
@@ -152,12 +148,21 @@ struct weft_dump {
 // Task `index`, unpacked.
 struct model_task model_task(const struct weft_dump *dump, size_t index);
 
+// What few tasks have, of task `index` of a captured dump, to be written while
+// it is made. NULL: no room.
+struct extra *model_extra(struct weft_dump *dump, size_t index);
+
 // The string at an offset, or NULL for WEFT_NONE.
 const char *model_text(const struct weft_dump *dump, uint32_t offset);
 
 // The index of the task with an id, or WEFT_NONE. Only once `tasks` is whole:
 // the first call indexes them.
 uint32_t model_find(const struct weft_dump *dump, uint64_t id);
+
+// The index of the task that waits as `which`-th for an object, which is below
+// its waiter_count; WEFT_NONE: no memory. The first call lists them all.
+uint32_t model_waiter(const struct weft_dump *dump, uint32_t object,
+                      uint32_t which);
 
 // Gives back all memory of a dump whose last reference is gone.
 void model_free(struct weft_dump *dump);

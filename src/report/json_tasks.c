@@ -91,10 +91,20 @@ void json_object_id(struct json_view *view, uint32_t object)
 
 // ---- Objects. ----
 
-// Tasks of an object by index: as KIND, whether these are all, and how many.
-static void put_tasks(struct json_view *view, const char *kind,
-                      const uint32_t *tasks, uint32_t count)
+// The `which`-th of an object's waiters or holders, or WEFT_NONE: no memory.
+typedef uint32_t get_fn(const weft_dump *dump, uint32_t object, uint32_t which);
+
+static uint32_t get_holder(const weft_dump *dump, uint32_t object,
+                           uint32_t which)
 {
+    return dump->holders[dump->objects[object].holder + which];
+}
+
+// Tasks of an object: as KINDs, whether these are all, and how many.
+static void put_tasks(struct json_view *view, const char *kind, uint32_t index,
+                      uint32_t count, get_fn *get)
+{
+    const weft_dump *dump = view->dump;
     struct json *json = &view->json;
     bool whole = view->all || count <= JSON_SAMPLES;
     uint32_t written = whole ? count : JSON_SAMPLES;
@@ -103,8 +113,13 @@ static void put_tasks(struct json_view *view, const char *kind,
     snprintf(key, sizeof key, "%ss", kind);
     json_key(json, key);
     json_open(json, '[');
-    for (uint32_t i = 0; i < written; i++)
-        json_int(json, (int64_t)model_task(view->dump, tasks[i]).id);
+    for (uint32_t i = 0; i < written; i++) {
+        uint32_t task = get(dump, index, i);
+        if (task == WEFT_NONE) // the count is still true
+            whole = false;
+        else
+            json_int(json, (int64_t)model_task(dump, task).id);
+    }
     json_close(json, ']');
     snprintf(key, sizeof key, "%ss_complete", kind);
     json_key(json, key);
@@ -144,10 +159,8 @@ static void put_object(struct json_view *view, uint32_t index)
         json_us(json, object->held_ns);
     else
         json_null(json);
-    put_tasks(view, "holder", view->dump->holders + object->holder,
-              object->holder_count);
-    put_tasks(view, "waiter", view->dump->waiters + object->waiter,
-              object->waiter_count);
+    put_tasks(view, "holder", index, object->holder_count, get_holder);
+    put_tasks(view, "waiter", index, object->waiter_count, model_waiter);
     json_key(json, "used");
     json_int(json, (int64_t)object->used);
     json_key(json, "limit");

@@ -7,6 +7,30 @@
 #include "sync/semaphore.h"
 #include "sync/waitgroup.h"
 
+// A condition has nothing but its head; a channel is no struct object.
+static const size_t sizes[] = {
+    [WEFT_OBJECT_MUTEX] = sizeof(struct mutex),
+    [WEFT_OBJECT_RWLOCK] = sizeof(struct rwlock),
+    [WEFT_OBJECT_SEMAPHORE] = sizeof(struct semaphore),
+    [WEFT_OBJECT_COND] = sizeof(struct object),
+    [WEFT_OBJECT_EVENT] = sizeof(struct event),
+    [WEFT_OBJECT_BARRIER] = sizeof(struct barrier),
+    [WEFT_OBJECT_ONCE] = sizeof(struct once),
+    [WEFT_OBJECT_WAITGROUP] = sizeof(struct waitgroup),
+};
+
+_Static_assert(sizeof(struct semaphore) <= OBJECT_WORDS_MAX * 8 &&
+                   sizeof(struct rwlock) <= OBJECT_WORDS_MAX * 8 &&
+                   sizeof(struct once) <= OBJECT_WORDS_MAX * 8,
+               "the largest objects");
+
+size_t object_size(const struct object *object)
+{
+    uint32_t kind = object->held.kind - OBJECT_KIND(0);
+
+    return kind < sizeof sizes / sizeof *sizes ? sizes[kind] : 0;
+}
+
 void object_describe(const struct object *object,
                      struct object_facts *ret_facts)
 {

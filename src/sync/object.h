@@ -64,7 +64,14 @@ struct object_facts {
     uint64_t limit;           // the most that can be of these, or 0
 };
 
-// Fills in `ret_facts`. Takes no lock: what it reads are atomic words.
+// The most words that an object of any kind has.
+#define OBJECT_WORDS_MAX 12
+
+// The size of an object by the kind in its head; 0: it is none.
+size_t object_size(const struct object *object);
+
+// Fills in `ret_facts` from a copy of an object, which may have changed while
+// it was copied: what it reads are words that are right by themselves.
 void object_describe(const struct object *object,
                      struct object_facts *ret_facts);
 

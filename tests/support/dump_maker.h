@@ -185,19 +185,6 @@ static inline void maker_finish(weft_dump *dump)
     for (size_t i = 0; i < dump->task_count; i++)
         if (dump->tasks[i].object != WEFT_NONE)
             dump->objects[dump->tasks[i].object].waiter_count++;
-    for (size_t i = 0; i < dump->object_count; i++) {
-        dump->objects[i].waiter = (uint32_t)dump->waiter_count;
-        dump->waiter_count += dump->objects[i].waiter_count;
-        dump->objects[i].waiter_count = 0;
-    }
-    dump->waiters = calloc(dump->waiter_count + 1, sizeof(uint32_t));
-    ensure(dump->waiters);
-    for (uint32_t i = 0; i < dump->task_count; i++) {
-        if (dump->tasks[i].object == WEFT_NONE)
-            continue;
-        struct model_object *object = &dump->objects[dump->tasks[i].object];
-        dump->waiters[object->waiter + object->waiter_count++] = i;
-    }
     for (uint32_t i = 0; i < dump->task_count; i++) {
         dump->tasks[i].held = (uint32_t)dump->held_count;
         for (uint32_t j = 0; j < dump->object_count && j < 1000; j++) {

@@ -1,0 +1,216 @@
+// objects.c -- Reads what tasks wait for and hold.
+//
+// An owner as read with one who waits for the object may have changed since the
+// meeting. It is taken for the owner only where nobody says that he holds the
+// object (complete.c): that is so of a task that ran through the meeting. Who
+// took a semaphore has it in no list, nor has a thread: these count if they
+// took it before the meeting.
+#include "dump/objects.h"
+
+#include <string.h>
+
+#include "sync/channel.h"
+#include "sync/object.h"
+
+static int64_t ago(const struct picture *picture, uint64_t ticks)
+{
+    return ticks < picture->now ? port_ticks_to_ns(picture->now - ticks) : 0;
+}
+
+static uint32_t add_text(const struct picture *picture, const char *text)
+{
+    if (text[0] == '\0')
+        return WEFT_NONE;
+    return store_text(picture->store, text, strlen(text) + 1);
+}
+
+// A name in the program's memory, cut if it is long.
+static uint32_t add_far_text(const struct picture *picture, const char *far)
+{
+    char name[128];
+
+    if (far == NULL)
+        return WEFT_NONE;
+    name[port_read_memory((uintptr_t)far, name, sizeof name - 1)] = '\0';
+    return add_text(picture, name);
+}
+
+// The id of a task of this runtime by its slot's address; 0: it is none.
+static uint64_t id_of(const struct picture *picture, const struct task *slot,
+                      uint32_t *ret_index)
+{
+    struct task copy;
+    const struct table *table = &picture->runtime->table;
+
+    if (slot == NULL ||
+        port_read_memory((uintptr_t)slot, &copy, sizeof copy) < sizeof copy ||
+        copy.index >= picture->slots || table_at(table, copy.index) != slot)
+        return 0;
+    *ret_index = copy.index;
+    return copy.id;
+}
+
+// A copy of an object of any kind, with room for the largest.
+union any_object {
+    struct object object;
+    uint64_t words[OBJECT_WORDS_MAX];
+};
+
+static bool read_object(const void *at, union any_object *ret_copy)
+{
+    if (port_read_memory((uintptr_t)at, ret_copy, sizeof ret_copy->object) <
+        sizeof ret_copy->object)
+        return false;
+    size_t size = object_size(&ret_copy->object);
+    return size > 0 && port_read_memory((uintptr_t)at, ret_copy, size) == size;
+}
+
+static void add_owner(const struct picture *picture,
+                      const struct object_facts *facts, struct model_object *o)
+{
+    o->owner = facts->owner_id != 0
+                   ? facts->owner_id
+                   : id_of(picture, facts->owner, &o->owner_task);
+    o->owner_tid = facts->owner_tid;
+    if (o->owner == 0 && o->owner_tid == 0)
+        return;
+    o->taken_pc = (uintptr_t)facts->taken_pc;
+    o->held_ns = ago(picture, facts->taken_since);
+}
+
+static uint32_t add_object(const struct picture *picture, const void *at,
+                           const union any_object *copy)
+{
+    struct object_facts facts;
+    struct model_object o = {
+        .kind = copy->object.held.kind - OBJECT_KIND(0),
+        .name = add_far_text(picture, copy->object.held.name),
+        .address = (uintptr_t)at,
+        .owner_task = WEFT_NONE,
+    };
+
+    object_describe(&copy->object, &facts);
+    // Whom no list of his confirms must have taken it before the meeting.
+    if ((facts.owner_id == 0 && facts.owner_tid == 0) ||
+        facts.taken_since <= picture->now)
+        add_owner(picture, &facts, &o);
+    o.used = facts.used;
+    o.limit = facts.limit;
+    return store_object(picture->store, &o);
+}
+
+static uint32_t find_object(const struct picture *picture, const void *at)
+{
+    union any_object copy;
+    uint32_t index = store_find_object(picture->store, (uintptr_t)at);
+
+    if (index != WEFT_NONE || !read_object(at, &copy))
+        return index;
+    return add_object(picture, at, &copy);
+}
+
+static uint32_t find_channel(const struct picture *picture, const void *at,
+                             bool sends)
+{
+    struct weft_channel channel;
+    uint32_t index = store_find_object(picture->store, (uintptr_t)at);
+
+    if (index != WEFT_NONE || port_read_memory((uintptr_t)at, &channel,
+                                               sizeof channel) < sizeof channel)
+        return index;
+    channel.name[sizeof channel.name - 1] = '\0';
+    struct model_object o = {
+        .kind = WEFT_OBJECT_CHANNEL,
+        .name = add_text(picture, channel.name),
+        .address = (uintptr_t)at,
+        .owner_task = WEFT_NONE,
+        .used = sends ? channel.capacity : 0, // channel.h: as somebody waits
+        .limit = channel.capacity,
+    };
+    return store_object(picture->store, &o);
+}
+
+uint32_t objects_add_waited(const struct picture *picture,
+                            const struct task *copy)
+{
+    switch ((enum weft_wait_kind)copy->wait_kind) {
+    case WEFT_WAIT_MUTEX:
+    case WEFT_WAIT_RWLOCK_READ:
+    case WEFT_WAIT_RWLOCK_WRITE:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
+        return find_object(picture, copy->wait_object);
+    case WEFT_WAIT_CHAN_SEND:
+        return find_channel(picture, copy->wait_object, true);
+    case WEFT_WAIT_CHAN_RECV:
+        return find_channel(picture, copy->wait_object, false);
+    default:
+        return WEFT_NONE;
+    }
+}
+
+// Held alone: the object itself is in the list.
+static bool read_holding(const struct picture *picture, const struct held *at,
+                         struct holding *ret_holding)
+{
+    union any_object copy;
+    const void *address = container_of(at, struct object, held);
+    struct object_facts facts;
+
+    if (!read_object(address, &copy))
+        return false;
+    uint32_t index = store_find_object(picture->store, (uintptr_t)address);
+    if (index == WEFT_NONE)
+        index = add_object(picture, address, &copy);
+    object_describe(&copy.object, &facts);
+    ret_holding->object = index;
+    ret_holding->taken_pc = (uintptr_t)facts.taken_pc;
+    ret_holding->held_ns = ago(picture, facts.taken_since);
+    return index != WEFT_NONE;
+}
+
+// Held together with others: its record is. That of a lock which the task waits
+// for may have been granted since the meeting.
+static bool read_hold(const struct picture *picture, const struct held *at,
+                      const void *awaited, struct holding *ret_holding)
+{
+    struct hold hold;
+
+    if (port_read_memory((uintptr_t)container_of(at, struct hold, held), &hold,
+                         sizeof hold) < sizeof hold)
+        return false;
+    ret_holding->object = WEFT_NONE;
+    ret_holding->shared = true;
+    ret_holding->taken_pc = (uintptr_t)load_relaxed(&hold.taken_pc); // a copy's
+    ret_holding->held_ns = ago(picture, load_relaxed(&hold.taken_since));
+    if (ret_holding->taken_pc != 0 && hold.object != awaited)
+        ret_holding->object = find_object(picture, hold.object);
+    return true;
+}
+
+uint32_t objects_add_held(const struct picture *picture,
+                          const struct task *copy, bool waits,
+                          struct holding *ret_held)
+{
+    const void *awaited = waits ? copy->wait_object : NULL;
+    const struct held *at = copy->held;
+    uint32_t count = 0;
+    struct held held;
+
+    while (at != NULL && count < HELD_MAX &&
+           port_read_memory((uintptr_t)at, &held, sizeof held) == sizeof held) {
+        struct holding *holding = &ret_held[count];
+        *holding = (struct holding){.slot = copy->index};
+        if (!(held.kind == HELD_SHARED
+                  ? read_hold(picture, at, awaited, holding)
+                  : read_holding(picture, at, holding)))
+            break;
+        count += holding->object != WEFT_NONE;
+        at = held.next;
+    }
+    return count;
+}
