@@ -566,6 +566,96 @@ static void test_a_taker_that_has_ended(void **state)
     let_go(runtime, dump, &task, 1);
 }
 
+// ---- While all of it goes on. ----
+
+// Readers of many locks and writers of one, none of whom ever stops.
+static atomic_bool enough;
+
+static void *read_and_write(void *arg)
+{
+    uint64_t chance = (uintptr_t)arg;
+
+    while (!atomic_load(&enough)) {
+        chance = chance * 6364136223846793005 + 1442695040888963407;
+        unsigned first = (unsigned)(chance >> 33) % 7;
+        unsigned count = (unsigned)(chance >> 40) % 8; // in a row: no deadlock
+        for (unsigned i = first; i < 7 && i < first + count; i++)
+            expect_is(weft_rwlock_lock_read(&maps[i], WEFT_NEVER), 0);
+        (void)weft_task_yield();
+        for (unsigned i = first; i < 7 && i < first + count; i++)
+            expect_is(weft_rwlock_unlock(&maps[i]), 0);
+        expect_is(weft_rwlock_lock_write(&maps[first], WEFT_NEVER), 0);
+        (void)weft_task_yield();
+        expect_is(weft_rwlock_unlock(&maps[first]), 0);
+        expect_is(weft_semaphore_acquire(&single, 1, WEFT_NEVER), 0);
+        (void)weft_task_yield();
+        expect_is(weft_semaphore_release(&single, 1), 0);
+    }
+    return NULL;
+}
+
+// A writer is alone, whoever holds something is listed there, and the other
+// way round.
+static void check_holders(const weft_dump *dump, uint32_t index)
+{
+    weft_dump_object object = object_at(dump, index);
+    bool owner_listed = object.owner == 0;
+    uint64_t id;
+
+    expect(object.owner == 0 || object.holders == 1);
+    for (size_t i = 0; i < object.holders; i++) {
+        size_t at;
+        expect_is(weft_dump_get_holder(dump, index, i, &id), 0);
+        expect_is(weft_dump_find_task(dump, id, &at), 0);
+        expect(holds(dump, task_at(dump, at).handle, index));
+        owner_listed = owner_listed || id == object.owner;
+    }
+    expect(owner_listed);
+    expect_is(weft_dump_get_holder(dump, index, object.holders, &id), -ENOENT);
+}
+
+static void check_all_holders(const weft_dump *dump)
+{
+    size_t held = 0;
+    size_t holders = 0;
+
+    for (size_t i = 0; i < info_of(dump).tasks; i++)
+        held += task_at(dump, i).holds;
+    for (uint32_t i = 0; i < info_of(dump).objects; i++) {
+        check_holders(dump, i);
+        holders += object_at(dump, i).holders;
+    }
+    expect_is(held, holders);
+}
+
+static void test_dumps_under_load(void **state)
+{
+    (void)state;
+    enum { TASKS = 24 };
+    weft_runtime *runtime = start(2);
+    weft_task tasks[TASKS];
+    size_t seen = 0;
+
+    atomic_store(&enough, false);
+    for (int i = 0; i < 7; i++)
+        expect_is(weft_rwlock_init(&maps[i], "map"), 0);
+    for (uintptr_t i = 0; i < TASKS; i++)
+        tasks[i] = spawn(runtime, NULL, read_and_write, (void *)(i + 1));
+    for (unsigned i = 0; i < scaled(200) || seen == 0; i++) {
+        weft_dump *dump = take(runtime);
+        check_all_holders(dump);
+        seen += info_of(dump).objects;
+        weft_dump_free(dump);
+    }
+    atomic_store(&enough, true);
+    for (int i = 0; i < TASKS; i++)
+        (void)join(tasks[i]);
+    for (int i = 0; i < 7; i++)
+        expect_is(weft_rwlock_deinit(&maps[i]), 0);
+    expect_is(weft_semaphore_available(&single), 1);
+    expect_is(weft_runtime_free(runtime), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -578,6 +668,7 @@ int main(void)
         cmocka_unit_test(test_deadlock_with_a_reader),
         cmocka_unit_test(test_deadlock_with_a_semaphore),
         cmocka_unit_test(test_a_taker_that_has_ended),
+        cmocka_unit_test(test_dumps_under_load),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
