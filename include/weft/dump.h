@@ -37,11 +37,26 @@ enum weft_wait_kind {
     WEFT_WAIT_FD,
     WEFT_WAIT_DUMP, // for a dump that it has asked for
     WEFT_WAIT_BLOCKING,
+    WEFT_WAIT_RWLOCK_READ,
+    WEFT_WAIT_RWLOCK_WRITE,
+    WEFT_WAIT_SEMAPHORE,
+    WEFT_WAIT_COND,
+    WEFT_WAIT_EVENT,
+    WEFT_WAIT_BARRIER,
+    WEFT_WAIT_ONCE, // for another to run its function
+    WEFT_WAIT_WAITGROUP,
 };
 
 enum weft_object_kind {
     WEFT_OBJECT_MUTEX,
     WEFT_OBJECT_CHANNEL,
+    WEFT_OBJECT_RWLOCK,
+    WEFT_OBJECT_SEMAPHORE,
+    WEFT_OBJECT_COND,
+    WEFT_OBJECT_EVENT,
+    WEFT_OBJECT_BARRIER,
+    WEFT_OBJECT_ONCE,
+    WEFT_OBJECT_WAITGROUP,
 };
 
 enum weft_worker_state {
@@ -127,11 +142,19 @@ typedef struct weft_dump_object {
     enum weft_object_kind kind;
     const char *name; // or NULL
     uintptr_t address;
-    uint64_t owner;       // id of the task that holds it, or 0
-    uintptr_t taken_pc;   // where the owner took it, or 0
-    int64_t held_ns;      // since when, or 0
-    size_t waiters;       // number of tasks that wait for it
-    uint64_t used, limit; // channel: items inside and capacity
+    uint64_t owner;     // id of the task that holds it alone, or 0. Of a
+                        // semaphore of one permit: of the task that took it
+    int owner_tid;      // the thread that holds it alone, or 0
+    uintptr_t taken_pc; // where the owner took it, or 0
+    int64_t held_ns;    // since when, or 0
+    size_t holders;     // number of tasks that hold it, alone or together
+    size_t waiters;     // number of tasks that wait for it
+    uint64_t used;      // channel: items inside; rwlock: readers inside;
+                        // semaphore: permits taken; event: 1 if set;
+                        // barrier: arrivals; once: 1 if done; waitgroup: its
+                        // count
+    uint64_t limit;     // channel: its capacity; semaphore: the permits it
+                        // began with; barrier: arrivals that open it; or 0
 } weft_dump_object;
 
 typedef struct weft_dump_worker {
@@ -173,8 +196,9 @@ typedef struct weft_dump_finding {
 // which those that have come stand still; the dump then goes on without a
 // worker that did not come, and says so. Where its task stands is read from
 // outside if it sits in a system call, which is not disturbed; if it runs,
-// SIGURG interrupts it for a moment. The findings are deadlocks through mutexes
-// and joins (not yet through scopes and channels), and tasks that do not yield.
+// SIGURG interrupts it for a moment. The findings are deadlocks through joins
+// and whatever has a holder (mutex, rwlock, semaphore of one permit, once; not
+// yet scopes and channels), and tasks that do not yield.
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
 // tasks of the runtime, which park (without a deadline; the wait is bounded by
@@ -215,6 +239,10 @@ WEFT_API int weft_dump_get_object(const weft_dump *dump, size_t index,
 
 // The id of the task that waits as `which`-th for object `index`.
 WEFT_API int weft_dump_get_waiter(const weft_dump *dump, size_t index,
+                                  size_t which, uint64_t *ret_task);
+
+// The id of the task that holds object `index` as its `which`-th.
+WEFT_API int weft_dump_get_holder(const weft_dump *dump, size_t index,
                                   size_t which, uint64_t *ret_task);
 
 // Entry `index` of the workers.

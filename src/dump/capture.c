@@ -315,7 +315,8 @@ static bool read_task(struct reading *r, struct cfi_cache *cache, bool waited)
         read_place(r);
     read_labels(r);
     read_stack(r, cache);
-    r->held_count = objects_add_held(r->picture, &r->copy, r->held);
+    r->held_count = objects_add_held(r->picture, &r->copy,
+                                     state == WEFT_STATE_WAITING, r->held);
     return true;
 }
 

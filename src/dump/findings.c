@@ -1,10 +1,10 @@
 // findings.c -- What is wrong in a dump: the rules that judge it.
 //
-// Deadlock. A task that waits for a mutex waits for its owner; one that joins
-// waits for the joined. So each task has at most one task that it waits for,
-// and the graph is walked in one pass: follow the edges from every task not
-// yet seen; coming back to a task of the same walk is a new cycle, coming upon
-// one of an earlier walk leads to that one's cycle, or to none.
+// Deadlock. A task that waits for an object waits for who holds it; one that
+// joins waits for the joined. So each task has at most one task that it waits
+// for, and the graph is walked in one pass: follow the edges from every task
+// not yet seen; coming back to a task of the same walk is a new cycle, coming
+// upon one of an earlier walk leads to that one's cycle, or to none.
 //
 // No-yield. A task that has kept its worker for longer than the runtime's
 // threshold.
@@ -26,16 +26,40 @@ struct judge {
     uint32_t *ends; // finding that it leads to, or WEFT_NONE
 };
 
+// Whoever holds an object. If several do, all must give it back, so each of
+// them is waited for: one that waits itself is taken, if there is one.
+static uint32_t holder_of(const struct weft_dump *dump, uint32_t object)
+{
+    const struct model_object *o = &dump->objects[object];
+
+    for (uint32_t i = 0; i < o->holder_count; i++) {
+        uint32_t holder = dump->holders[o->holder + i];
+        if (model_task(dump, holder).state == WEFT_STATE_WAITING ||
+            i + 1 == o->holder_count)
+            return holder;
+    }
+    return WEFT_NONE;
+}
+
 static uint32_t waits_for(struct weft_dump *dump, const struct model_task *m)
 {
     if (m->state != WEFT_STATE_WAITING)
         return WEFT_NONE;
     if (m->wait == WEFT_WAIT_JOIN)
         return model_find(dump, m->wait_task);
-    if (m->wait != WEFT_WAIT_MUTEX || m->object == WEFT_NONE)
-        return WEFT_NONE;
-    uint64_t owner = dump->objects[m->object].owner;
-    return owner == 0 ? WEFT_NONE : model_find(dump, owner);
+    return m->object == WEFT_NONE ? WEFT_NONE : holder_of(dump, m->object);
+}
+
+// Whether another than the holder may end this wait: by giving a semaphore's
+// permit, or by being the writer who keeps a reader from other readers.
+static bool may_be_helped(const struct weft_dump *dump,
+                          const struct model_task *m)
+{
+    if (m->object == WEFT_NONE)
+        return false;
+    return m->wait == WEFT_WAIT_SEMAPHORE ||
+           (m->wait == WEFT_WAIT_RWLOCK_READ &&
+            dump->objects[m->object].owner == 0);
 }
 
 static struct model_finding *add(struct judge *judge)
@@ -101,7 +125,7 @@ static int add_deadlock(struct judge *judge, uint32_t member)
         judge->walk[at] = IN_CYCLE;
         if (m.state_ns < finding->since_ns)
             finding->since_ns = m.state_ns; // the last one closed the cycle
-        if (m.timeout_in_ns != WEFT_NEVER)
+        if (m.timeout_in_ns != WEFT_NEVER || may_be_helped(dump, &m))
             finding->certainty = WEFT_CERTAINTY_LIKELY; // it may give up
     }
     return 0;

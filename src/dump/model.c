@@ -384,6 +384,7 @@ void model_free(struct weft_dump *dump)
     free(dump->exe);
     free(dump->host);
     free(dump->waiters);
+    free(dump->holders);
     free(dump->held);
     free(dump->workers);
     free_findings(dump);

@@ -49,10 +49,13 @@ struct model_object {
     uint64_t owner;      // id, or 0
     uint32_t owner_task; // its index, or WEFT_NONE
     bool owned;          // the owner itself says so
+    int32_t owner_tid;   // of a thread that owns it, or 0
     uintptr_t taken_pc;
     int64_t held_ns;
     uint32_t waiter; // first entry in `waiters`, once they are listed
     uint32_t waiter_count;
+    uint32_t holder; // first entry in `holders`
+    uint32_t holder_count;
     uint64_t used, limit;
 };
 
@@ -113,7 +116,8 @@ struct weft_dump {
     size_t object_count;
     uint32_t *waiters; // task indexes, or NULL: not yet listed, see
                        // model_waiter
-    uint32_t *held;    // object indexes
+    uint32_t *holders; // task indexes, by object
+    uint32_t *held;    // object indexes, by task; as many
     size_t held_count;
     weft_dump_worker *workers;
     size_t worker_count;

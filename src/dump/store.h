@@ -55,6 +55,7 @@ struct extra {
 struct holding {
     uint32_t slot; // of the task
     uint32_t object;
+    bool shared; // with others
     uintptr_t taken_pc;
     int64_t held_ns;
 };

@@ -12,6 +12,7 @@
 #include "report/names.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
+#define WAIT_LAST WEFT_WAIT_WAITGROUP // the last of enum weft_wait_kind
 
 static void put_time(struct json *json, int64_t ns)
 {
@@ -143,7 +144,7 @@ static void put_summary(struct json_view *view)
     const weft_dump *dump = view->dump;
     struct json *json = &view->json;
     int64_t states[WEFT_STATE_DONE + 1] = {0};
-    int64_t waits[WEFT_WAIT_BLOCKING + 1] = {0};
+    int64_t waits[WAIT_LAST + 1] = {0};
 
     for (size_t i = 0; i < dump->task_count; i++) {
         states[model_task(dump, i).state]++;
@@ -164,7 +165,7 @@ static void put_summary(struct json_view *view)
     json_close(json, '}');
     json_key(json, "by_wait");
     json_open(json, '{');
-    for (unsigned i = WEFT_WAIT_NONE + 1; i <= WEFT_WAIT_BLOCKING; i++)
+    for (unsigned i = WEFT_WAIT_NONE + 1; i <= WAIT_LAST; i++)
         if (waits[i]) {
             json_key(json, json_wait_name(i));
             json_int(json, waits[i]);

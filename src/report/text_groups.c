@@ -96,6 +96,42 @@ static uint64_t get_worker(const struct view *view,
     return task->worker;
 }
 
+// How far it is taken, filled or counted.
+static void add_use(struct str *str, const struct model_object *about)
+{
+    unsigned long long used = about->used;
+    unsigned long long limit = about->limit;
+
+    if (about->kind == WEFT_OBJECT_BARRIER)
+        str_addf(str, " (%llu of %llu are there)", used, limit);
+    else if (about->kind == WEFT_OBJECT_WAITGROUP)
+        str_addf(str, " (%llu not done)", used);
+    else if (limit)
+        str_addf(str, " (%llu of %llu used)", used, limit);
+}
+
+static void add_holders(const struct view *view, struct str *str,
+                        const struct model_object *about)
+{
+    struct items holders = {.count = 0};
+
+    for (uint32_t i = 0; i < about->holder_count && !holders.more; i++) {
+        uint32_t task = view->dump->holders[about->holder + i];
+        add_item(&holders, model_task(view->dump, task).id);
+    }
+    if (holders.count > 0) {
+        str_add(str, " held by ");
+        add_items(str, &holders, "T");
+    }
+    if (about->owner_tid != 0)
+        str_addf(str, " held by thread %d", about->owner_tid);
+    if (about->kind == WEFT_OBJECT_RWLOCK && about->used > about->holder_count)
+        str_addf(str, "%s by %llu reader%s outside any task",
+                 holders.count > 0 ? " and" : " held",
+                 (unsigned long long)(about->used - about->holder_count),
+                 view_plural(about->used - about->holder_count));
+}
+
 static void add_object(struct view *view, struct str *str,
                        const struct group *group)
 {
@@ -113,10 +149,10 @@ static void add_object(struct view *view, struct str *str,
         str_add(str, " and others");
     else if (objects.count > 1)
         str_addf(str, " and %zu more", objects.count - 1);
-    if (about->limit && objects.count == 1)
-        str_addf(str, " (%llu of %llu used)", (unsigned long long)about->used,
-                 (unsigned long long)about->limit);
-    if (owners.count > 1 || owners.item[0]) {
+    if (objects.count == 1) {
+        add_use(str, about);
+        add_holders(view, str, about);
+    } else if (owners.count > 1 || owners.item[0]) {
         str_add(str, " held by ");
         add_items(str, &owners, "T");
     }
@@ -166,6 +202,12 @@ void view_add_what(struct view *view, struct str *str,
         str_add(str, "nothing");
         break;
     case WEFT_WAIT_MUTEX:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
         add_object(view, str, group);
         break;
     case WEFT_WAIT_CHAN_SEND:
@@ -174,6 +216,14 @@ void view_add_what(struct view *view, struct str *str,
         break;
     case WEFT_WAIT_CHAN_RECV:
         str_add(str, "receive on ");
+        add_object(view, str, group);
+        break;
+    case WEFT_WAIT_RWLOCK_READ:
+        str_add(str, "read lock on ");
+        add_object(view, str, group);
+        break;
+    case WEFT_WAIT_RWLOCK_WRITE:
+        str_add(str, "write lock on ");
         add_object(view, str, group);
         break;
     case WEFT_WAIT_JOIN:
