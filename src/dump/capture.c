@@ -351,7 +351,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
         copy_words(&r.copy, task, sizeof r.copy);
         if (STATE_PHASE(load_relaxed(&r.copy.state)) == PHASE_FREE)
             return true;
-        copy_words(&r.top, r.copy.top, sizeof r.top);
+        copy_words(&r.top, r.copy.top, offsetof(struct task_top, fiber));
         bool good = read_task(&r, cache, waited);
         uint32_t seen = mark;
         if (good && cas_acq_rel(&task->mark, &mark, taken)) { // S1
@@ -371,7 +371,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
 void capture_facts(const struct task *task, struct running *ret_running)
 {
     copy_words(&ret_running->copy, task, sizeof ret_running->copy);
-    copy_words(&ret_running->top, task->top, sizeof ret_running->top);
+    copy_words(&ret_running->top, task->top, offsetof(struct task_top, fiber));
     ret_running->state = WEFT_STATE_RUNNING;
     ret_running->stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
     ret_running->error = NULL;

@@ -201,7 +201,7 @@ UNCHECKED static void fetch_ahead(const struct picture *picture, uint32_t at)
     fetch_lines(table_at(table, at + SLOTS), sizeof(struct task));
     const struct task *task = table_at(table, at + STACKS);
     fetch_lines(task->sp, STACK_BYTES); // wherever it points: only a hint
-    fetch_lines(task->top, sizeof *task->top);
+    fetch_lines(task->top, offsetof(struct task_top, fiber));
 }
 
 // False: there was none left.

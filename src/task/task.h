@@ -152,8 +152,8 @@ struct task_owner {
 struct task_top {
     char name[WEFT_NAME_MAX];
     struct label *labels; // owned; newest first
-    struct fiber fiber;
     uint64_t first_count; // the state's count when the task was spawned
+    struct fiber fiber;   // from here on of no interest for dumps
     bool canary;          // stands in for a guard page (stack.c)
     uint8_t holds_used;   // a bit for each of `holds`
     struct hold holds[HOLDS_MAX];
