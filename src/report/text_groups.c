@@ -334,10 +334,12 @@ static void add_origin(struct view *view, struct str *str, uint32_t index)
     else if (task->parent)
         str_addf(str, "T%llu%s", (unsigned long long)task->parent,
                  parent == WEFT_NONE ? " (ended)" : "");
-    if (frame.pc) {
+    if (frame.pc && (name || frame.function || task->parent))
         str_add(str, " ");
+    if (frame.pc && frame.function)
         frames_add_location(str, &frame, 40);
-    }
+    else if (frame.pc)
+        frames_add_function(str, &frame, 40);
 }
 
 static bool has_origin(const struct model_task *task)
