@@ -107,8 +107,8 @@ GUEST = ["hold", "plugin_inlined", "plugin_secret", "plugin_run", "guest"]
 
 def expect_line(dump, function, file):
     """A frame's line of text."""
-    expect(re.search(rf"^ +{re.escape(function)}( \(inlined\))? +\S*{file}:\d+$",
-                     dump.text, re.MULTILINE), (function, file, dump.text))
+    line = rf"^ +{re.escape(function)}( \(inlined\))? +\S*{file}:\d+$"
+    expect(re.search(line, dump.text, re.MULTILINE), (line, dump.text))
 
 
 def expect_full(dump, task="guest", chain=None, file="modules/plugin.c"):
