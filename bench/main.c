@@ -1,7 +1,7 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
 // Their definitions stand at the heads of sched.c, sync.c, locks.c, memory.c,
-// dump.c and kv.c, and in doc/benchmarks.md.
+// dump.c, names.c and kv.c, and in doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +41,7 @@ static const struct {
     {"dump-gap-p999-quiet", bench_dump},
     {"dump-gap-worst", bench_dump},
     {"dump-memory", bench_dump_memory},
+    {"dump-names", bench_dump_names},
     {"kv-server", bench_kv_server},
 };
 

@@ -177,6 +177,8 @@ typedef struct weft_frame {
     const char *file;     // or NULL
     int line;             // or 0
     const char *module;   // path of the executable or library, or NULL
+    uintptr_t offset;     // of the code in it, as addr2line -e MODULE takes it
+    const char *unnamed;  // why there is no function, or NULL
     bool inlined;
     bool runtime; // weft's own
 } weft_frame;
@@ -278,8 +280,11 @@ WEFT_API int weft_dump_get_finding_behind(const weft_dump *dump, size_t index,
 // and those that it was inlined into. Stores up to `max` frames and returns
 // how many there are. Names are looked up at the first call and kept. With
 // libdw: functions, files, lines and inlined frames; without it: names of
-// exported functions. May be called by tasks and threads; takes milliseconds
-// the first time, and does not park.
+// functions alone. They come from the files that were loaded and from separate
+// debug files (weft(7)), even if those modules have been closed since; where
+// there is none, the frame says why. May be called by tasks, which park unless
+// the name is known already, and by threads, which block: milliseconds, or as
+// long as it takes to read large files. A cancel does not end the wait.
 // Errors: -EINVAL, -ENOMEM.
 WEFT_API int weft_dump_get_frames(const weft_dump *dump, uintptr_t pc,
                                   weft_frame *ret_frames, size_t max);
@@ -294,7 +299,8 @@ typedef struct weft_print_options {
 } weft_print_options;
 
 // Writes a dump as text for a person. `options` may be NULL. May be called by
-// tasks and threads; blocks as long as the writing does.
+// tasks, which park while a thread made for it writes, so they must not hold
+// `file` by flockfile; and by threads, which block. A cancel does not end it.
 // Errors: -EINVAL, -ENOMEM, and what writing gives.
 WEFT_API int weft_dump_print_text(const weft_dump *dump,
                                   const weft_print_options *options,
@@ -325,11 +331,13 @@ WEFT_API int weft_trace_get_pcs(const weft_trace *trace,
                                 const uintptr_t **ret_pcs, size_t *ret_count,
                                 enum weft_stack_end *ret_end);
 
-// The names behind a program counter of a trace, as weft_dump_get_frames.
+// The names behind a program counter of a trace, as weft_dump_get_frames; a
+// task always parks.
 WEFT_API int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
                                    weft_frame *ret_frames, size_t max);
 
-// Writes a trace as lines "function file:line" for a person.
+// Writes a trace as lines "function file:line" for a person. As
+// weft_dump_print_text otherwise.
 // Errors: -EINVAL, and what writing gives.
 WEFT_API int weft_trace_print(const weft_trace *trace, FILE *file);
 

@@ -84,11 +84,12 @@ struct model_finding {
 
 // A loaded module at the time of the dump.
 struct model_module {
-    char *path;      // owned
-    char *build_id;  // owned, hex, or NULL
-    uintptr_t bias;  // load address minus link address
-    uintptr_t start; // first mapped byte
-    uintptr_t end;   // one past the last
+    char *path;           // owned
+    char *build_id;       // owned, hex, or NULL
+    uintptr_t bias;       // load address minus link address
+    uintptr_t start;      // first mapped byte
+    uintptr_t end;        // one past the last
+    uint64_t fingerprint; // elf_file.h's, of a module without a build-id
 };
 
 struct extra;

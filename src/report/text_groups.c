@@ -385,10 +385,12 @@ static void add_origin(struct view *view, struct str *str, uint32_t index)
     else if (task.parent)
         str_addf(str, "T%llu%s", (unsigned long long)task.parent,
                  parent == WEFT_NONE ? " (ended)" : "");
-    if (frame.pc) {
+    if (frame.pc && (name || frame.function || task.parent))
         str_add(str, " ");
+    if (frame.pc && frame.function)
         frames_add_location(str, &frame, 40);
-    }
+    else if (frame.pc)
+        frames_add_function(str, &frame, 40);
 }
 
 static bool has_origin(const struct model_task *task)
@@ -557,15 +559,33 @@ static void print_frames(struct view *view, uintptr_t pc, bool all)
     }
 }
 
+// Past which function a stack could not be unwound.
+static void add_broken_at(struct view *view, const struct model_stack *stack)
+{
+    weft_frame frames[FRAMES_PER_PC_MAX];
+
+    if (stack->count == 0)
+        return;
+    int count = weft_dump_get_frames(
+        view->dump, view->dump->pcs[stack->pc + stack->count - 1], frames,
+        FRAMES_PER_PC_MAX);
+    view_check(view, count);
+    if (count < 1)
+        return;
+    str_add(&view->line, " past ");
+    frames_add_function(&view->line, &frames[count - 1], 24);
+}
+
 static void print_end(struct view *view, const struct model_stack *stack)
 {
     const char *error = model_text(view->dump, stack->error);
 
     if (stack->end == WEFT_STACK_BROKEN) {
         str_add(&view->line, "      … the rest cannot be read");
+        add_broken_at(view, stack);
         if (error) {
             str_add(&view->line, ": ");
-            str_add_name(&view->line, error, false, 60);
+            str_add_name(&view->line, error, false, 44);
         }
         view_end_line(view);
     } else if (stack->end == WEFT_STACK_UNKNOWN) {
@@ -664,33 +684,6 @@ static void print_group(struct view *view, const struct group *group)
     view_end_line(view);
 }
 
-// Looks up at once all names that the groups shown will need.
-static int load_names(struct view *view, size_t shown)
-{
-    const weft_dump *dump = view->dump;
-    size_t room = dump->site_count, used = 0;
-
-    for (size_t i = 0; i < shown; i++) {
-        uint32_t stack = model_task(dump, view->groups.groups[i].first).stack;
-        room += stack < dump->stack_count ? dump->stacks[stack].count : 0;
-    }
-    uintptr_t *pcs = malloc((room + 1) * sizeof(*pcs));
-    if (!pcs)
-        return -ENOMEM;
-    for (size_t i = 0; i < dump->site_count && i < 1000; i++)
-        pcs[used++] = dump->sites[i];
-    for (size_t i = 0; i < shown; i++) {
-        uint32_t index = model_task(dump, view->groups.groups[i].first).stack;
-        if (index >= dump->stack_count)
-            continue;
-        for (uint32_t j = 0; j < dump->stacks[index].count; j++)
-            pcs[used++] = dump->pcs[dump->stacks[index].pc + j];
-    }
-    int failed = names_load(dump, pcs, used);
-    free(pcs);
-    return failed;
-}
-
 static void add_total(struct view *view)
 {
     size_t tasks = view->dump->task_count;
@@ -730,7 +723,6 @@ void view_print_groups(struct view *view)
     bool was_short = false;
 
     add_total(view);
-    view_check(view, load_names(view, shown));
     view_print_table(view);
     for (size_t i = 0; i < shown && !view->line.error; i++) {
         const struct group *group = &view->groups.groups[i];
