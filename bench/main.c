@@ -1,7 +1,7 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
-// Their definitions stand at the heads of sched.c, sync.c, memory.c, dump.c
-// and kv.c, and in doc/benchmarks.md.
+// Their definitions stand at the heads of sched.c, sync.c, memory.c, dump.c,
+// broken.c and kv.c, and in doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@ static const struct {
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},
     {"dump-gap", bench_dump},
+    {"broken-naps", bench_broken_naps},
     {"kv-server", bench_kv_server},
 };
 

@@ -172,7 +172,8 @@ typedef struct weft_dump_finding {
 // which those that have come stand still; the dump then goes on without a
 // worker that did not come, and says so. Where its task stands is read from
 // outside if it sits in a system call, which is not disturbed; if it runs,
-// SIGURG interrupts it for a moment. The findings are deadlocks through mutexes
+// a signal (the runtime's capture_signal) interrupts it for a moment, in which
+// no system call of its ends early. The findings are deadlocks through mutexes
 // and joins (not yet through scopes and channels), and tasks that do not yield.
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by

@@ -184,7 +184,7 @@ static struct core *trace_core(struct worker *worker, struct core *core)
 static void begin_worker(struct worker *worker)
 {
     overflow_begin(worker);
-    worker->standing = standing_begin();
+    worker->standing = standing_begin(worker->runtime->capture_signal);
 }
 
 static void end_worker(struct worker *worker)

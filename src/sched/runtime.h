@@ -129,6 +129,8 @@ struct weft_runtime {
     uint32_t max_tasks;            //
     int64_t no_yield_ns;           //
     int64_t dump_patience_ns;      //
+    int64_t dump_grace_ns;         //
+    int capture_signal;            //
 };
 
 // The worker of the calling thread, NULL in others. The address must not be
