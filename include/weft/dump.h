@@ -143,6 +143,10 @@ typedef struct weft_dump_worker {
     bool in_syscall; // missing, and its task sat in a system call:
     long syscall;    //   the call's number
     int syscall_fd;  //   the descriptor it is about, or -1
+    const char *syscall_fd_name; // what that was right after the capture, such
+                                 // as a path or "socket:[88123]", or NULL
+    int64_t syscall_ns; // for how long at least it has sat in the call, some
+                        // 20 ms less than the truth; 0: not known yet
 } weft_dump_worker;
 
 // One frame: a function inlined into another has a frame of its own with the

@@ -573,7 +573,19 @@ static uint32_t add_missing_queue(struct work *work, uint32_t index)
     return place;
 }
 
-static void add_call(const struct missing *missing, weft_dump_worker *w)
+// For how long at least the worker has sat in its call; 0: not known.
+static int64_t in_call_ns(const struct work *work, const struct worker *worker)
+{
+    uint64_t cpu = load_acquire(&worker->still_cpu); // watchdog.c W1
+    int64_t now = port_thread_cpu((int)load_relaxed(&worker->tid)); // constant
+
+    return now >= 0 && (uint64_t)now == cpu
+               ? ago(work, load_relaxed(&worker->still_since))
+               : 0;
+}
+
+static void add_call(const struct work *work, const struct worker *worker,
+                     const struct missing *missing, weft_dump_worker *w)
 {
     int fd_arg;
 
@@ -583,6 +595,7 @@ static void add_call(const struct missing *missing, weft_dump_worker *w)
     w->syscall = missing->found.call;
     (void)calls_name(w->syscall, &fd_arg);
     w->syscall_fd = fd_arg < 0 ? -1 : (int)missing->found.args[fd_arg];
+    w->syscall_ns = in_call_ns(work, worker);
 }
 
 static void add_running(struct work *work, struct worker *worker,
@@ -603,7 +616,7 @@ static void add_running(struct work *work, struct worker *worker,
     m->worker = worker->index;
     m->state_ns = w->busy_ns;
     m->cpu_ns += w->busy_ns;
-    add_call(find_missing(work, task), w);
+    add_call(work, worker, find_missing(work, task), w);
 }
 
 static void add_worker(struct work *work, uint32_t index, uint8_t place,

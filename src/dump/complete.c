@@ -166,11 +166,27 @@ static int add_process(struct weft_dump *dump)
     return dump->args == NULL || dump->host == NULL ? -ENOMEM : 0;
 }
 
+// What the descriptors are that workers were found to wait for. A thread sits
+// in a call on each, so they are hardly ever closed by now.
+static void name_descriptors(struct weft_dump *dump)
+{
+    char path[64];
+
+    for (size_t i = 0; i < dump->worker_count; i++) {
+        weft_dump_worker *worker = &dump->workers[i];
+        if (!worker->in_syscall || worker->syscall_fd < 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", worker->syscall_fd);
+        worker->syscall_fd_name = read_link(path);
+    }
+}
+
 int dump_complete(struct weft_dump *dump)
 {
     lock_acquire(&dump->complete_lock);
     int error = dump->completed;
     if (error > 0) {
+        name_descriptors(dump);
         error = model_add_modules(dump);
         if (error == 0)
             error = add_process(dump);

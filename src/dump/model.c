@@ -236,6 +236,13 @@ static void free_findings(struct weft_dump *dump)
     free(dump->findings);
 }
 
+static void free_workers(struct weft_dump *dump)
+{
+    for (size_t i = 0; dump->workers && i < dump->worker_count; i++)
+        free((char *)(uintptr_t)dump->workers[i].syscall_fd_name);
+    free(dump->workers);
+}
+
 void model_free(struct weft_dump *dump)
 {
     if (dump->names)
@@ -251,7 +258,7 @@ void model_free(struct weft_dump *dump)
     free(dump->objects);
     free(dump->waiters);
     free(dump->held);
-    free(dump->workers);
+    free_workers(dump);
     free(dump->stacks);
     free(dump->pcs);
     free(dump->sites);

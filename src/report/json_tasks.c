@@ -142,6 +142,13 @@ static void put_syscall(struct json *json, const weft_dump_worker *worker)
         json_null(json);
     else
         json_int(json, worker->syscall_fd);
+    json_key(json, "fd_name");
+    json_text(json, worker->syscall_fd_name);
+    json_key(json, "us");
+    if (worker->syscall_ns == 0)
+        json_null(json);
+    else
+        json_us(json, worker->syscall_ns);
     json_close(json, '}');
 }
 

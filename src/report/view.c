@@ -66,8 +66,18 @@ void view_add_syscall(struct str *str, const weft_dump_worker *worker)
         str_add(str, name);
     else
         str_addf(str, "number %ld", worker->syscall);
-    if (worker->syscall_fd >= 0)
-        str_addf(str, "(fd %d)", worker->syscall_fd);
+    if (worker->syscall_fd >= 0) {
+        str_addf(str, "(fd %d", worker->syscall_fd);
+        if (worker->syscall_fd_name) {
+            str_add(str, " = ");
+            str_add_tail(str, worker->syscall_fd_name, 30);
+        }
+        str_add(str, ")");
+    }
+    if (worker->syscall_ns > 0) {
+        str_add(str, " for ");
+        str_add_time(str, worker->syscall_ns);
+    }
 }
 
 void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns)

@@ -35,7 +35,8 @@ void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);
 
-// write(fd 9), or nanosleep: the system call that a worker sits in.
+// write(fd 9 = socket:[88123]) for 14m 2s, or nanosleep: the system call that a
+// worker sits in.
 void view_add_syscall(struct str *str, const weft_dump_worker *worker);
 
 // A span of times, or one if both read alike.

@@ -81,6 +81,8 @@ struct worker {
     atomic_u32 presence;            // dump/rendezvous.c
     _Atomic(struct task *) current; // release by its worker, for dumps
     atomic_u64 current_since;       // ticks; relaxed: a figure
+    atomic_u64 still_cpu;           // W1 in watchdog.c
+    atomic_u64 still_since;         // ticks; W1 in watchdog.c
 } __attribute__((aligned(64)));     // no line shared with the next
 
 // How the dump hangs off the scheduler, which knows no more of it than this.
