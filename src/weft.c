@@ -16,6 +16,7 @@
 #include "io/fd.h"
 #include "report/signal.h"
 #include "sched/runtime.h"
+#include "sync/outside.h"
 
 enum {
     PATIENCE_MAX_NS = 250000000,
@@ -160,13 +161,17 @@ int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
 
 int weft_runtime_free(weft_runtime *runtime)
 {
+    struct outsider outsider;
+
     if (worker_self() != NULL)
         return -EDEADLK;
     if (runtime == NULL)
         return 0;
+    outside_enter(&outsider, NULL, runtime);
     runtime_stop(runtime);
     signal_end(runtime);
     rendezvous_free(runtime);
+    outside_leave(&outsider);
     fd_table_free(runtime->fds);
     runtime_deinit(runtime);
     free(runtime);

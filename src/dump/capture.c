@@ -125,7 +125,7 @@ static void new_stack(const struct task *task, uintptr_t *pcs,
     ret_stack->end = WEFT_STACK_WHOLE;
 }
 
-static const char *keep_stack(const struct unwind_result *result, int kept,
+const char *capture_end_stack(const struct unwind_result *result, int kept,
                               uintptr_t *pcs, struct model_stack *ret_stack)
 {
     for (int i = 0; i < kept && i < 64; i++)
@@ -154,7 +154,7 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
     saved_regs(frame, &regs);
     int kept =
         unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
-    *ret_error = keep_stack(&result, kept, pcs, ret_stack);
+    *ret_error = capture_end_stack(&result, kept, pcs, ret_stack);
 }
 
 bool capture_sound(const struct task *task)
@@ -299,7 +299,7 @@ static void add_standing_stack(struct work *work, const struct task *task,
     int kept = (found->regs.valid >> CFI_FP & 1 ? unwind : fp_search_unwind)(
         work->cache, &found->regs, &found->memory, pcs, FRAMES_MAX, FRAMES_TAIL,
         &result);
-    const char *error = keep_stack(&result, kept, pcs, &stack);
+    const char *error = capture_end_stack(&result, kept, pcs, &stack);
 
     error = explain_end(task, found, &result, error);
     if (error != NULL)

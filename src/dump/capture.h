@@ -31,6 +31,11 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error);
 
+// Fills in how a stack that has been unwound into `pcs` ends, and makes those
+// that are no return addresses look like ones: model.h. Returns its `error`.
+const char *capture_end_stack(const struct unwind_result *result, int kept,
+                              uintptr_t *pcs, struct model_stack *ret_stack);
+
 // Whether a task's saved stack pointer lies in its stack: always, unless it
 // runs.
 bool capture_sound(const struct task *task);

@@ -243,6 +243,13 @@ static void free_workers(struct weft_dump *dump)
     free(dump->workers);
 }
 
+static void free_threads(struct weft_dump *dump)
+{
+    for (size_t i = 0; i < dump->thread_count; i++)
+        free(dump->threads[i].fd_name);
+    free(dump->threads);
+}
+
 void model_free(struct weft_dump *dump)
 {
     if (dump->names)
@@ -259,6 +266,7 @@ void model_free(struct weft_dump *dump)
     free(dump->waiters);
     free(dump->held);
     free_workers(dump);
+    free_threads(dump);
     free(dump->stacks);
     free(dump->pcs);
     free(dump->sites);

@@ -9,6 +9,7 @@
 #define WEFT_DUMP_MODEL_H
 
 #include <weft/dump.h>
+#include <weft/task.h>
 
 #include "base/lock.h"
 #include "port/port.h"
@@ -61,6 +62,14 @@ struct model_stack {
     uint32_t cut;    // with WEFT_STACK_CUT: frames left out before `cut_at`
     uint32_t cut_at; // position in the stack
     uint32_t error;  // offset in `text`, or WEFT_NONE
+};
+
+struct model_thread {
+    weft_dump_thread shown; // its strings are those below
+    char name[16];
+    char object_name[WEFT_NAME_MAX];
+    char runtime[WEFT_NAME_MAX];
+    char *fd_name; // owned, or NULL
 };
 
 struct model_finding {
@@ -125,6 +134,10 @@ struct weft_dump {
     size_t module_count;
     char *text; // all strings, each ended by zero
     size_t text_size;
+
+    struct model_thread *threads; // threads.c
+    size_t thread_count;
+    bool threads_taken; // under complete_lock
 
     struct lock complete_lock; // complete.c: guards `completed`
     int completed;             // 1: only captured; 0: whole; or -errno

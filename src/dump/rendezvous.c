@@ -29,6 +29,8 @@
 #include "dump/complete.h"
 #include "dump/overflow.h"
 #include "dump/standing.h"
+#include "dump/threads.h"
+#include "sync/outside.h"
 #include "sync/wait.h"
 
 struct rendezvous {
@@ -197,6 +199,8 @@ static const struct trace_ops ops = {
     .trace_core = trace_core,
     .worker_begins = begin_worker,
     .worker_ends = end_worker,
+    .pool_begins = threads_begin,
+    .pool_ends = threads_end,
 };
 
 // ---- The requester's side ----
@@ -228,10 +232,15 @@ static void ask_as_task(struct rendezvous *rv, struct waiter *waiter)
 }
 
 // A thread waits for the answer, and leads where no worker can (I2). The lock
-// is held before and after.
+// is held before.
 static void ask_as_thread(struct weft_runtime *runtime, struct rendezvous *rv,
                           struct waiter *waiter)
 {
+    struct wait wait = {
+        .kind = WEFT_WAIT_DUMP, .fd = -1, .deadline_ns = WEFT_NEVER};
+    struct outsider outsider;
+
+    outside_enter(&outsider, &wait, runtime);
     waiter_arm(waiter, NULL, true);
     list_push_back(&rv->waiting, &waiter->link);
     while (load_acquire(&waiter->word) == 0) { // waiter.c W1
@@ -246,6 +255,8 @@ static void ask_as_thread(struct weft_runtime *runtime, struct rendezvous *rv,
             (void)port_futex_wait(&waiter->word, 0, deadline_ns);
         lock_acquire(&rv->barrier.lock);
     }
+    lock_release(&rv->barrier.lock);
+    outside_leave(&outsider);
 }
 
 static int ask(struct weft_runtime *runtime, struct request *request)
@@ -257,12 +268,13 @@ static int ask(struct weft_runtime *runtime, struct request *request)
 
     if (error != 0)
         return error;
-    if (worker != NULL && worker->runtime == runtime) {
+    if (worker != NULL && worker->runtime == runtime)
         ask_as_task(rv, &waiter);
-        lock_acquire(&rv->barrier.lock);
-    } else {
+    else
         ask_as_thread(runtime, rv, &waiter);
-    }
+    if (request->dump != NULL) // while the runtime stays
+        request->error = threads_add(request->dump, runtime);
+    lock_acquire(&rv->barrier.lock);
     store_relaxed(&rv->users, load_relaxed(&rv->users) - 1); // under the lock
     lock_release(&rv->barrier.lock);
     port_futex_wake(&rv->users, 1); // only the address is used
@@ -276,9 +288,8 @@ int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump)
     if (runtime == NULL || ret_dump == NULL)
         return -EINVAL;
     int error = ask(runtime, &request);
-    if (error != 0)
-        return error;
-    error = dump_complete(request.dump);
+    if (error == 0)
+        error = dump_complete(request.dump);
     if (error != 0) {
         weft_dump_free(request.dump);
         return error;

@@ -59,6 +59,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/lock.h"
@@ -68,6 +69,7 @@
 enum {
     BYTES_MAX = 64 << 10, // of a stack, from its innermost frame
     BLOCKED_MAX = 16,     // looks in a row: longer than in a handler
+    READS_MAX = 4,
     SIGNALS = 65,
 #if defined(__x86_64__)
     RED_ZONE = 128, // unwind.h
@@ -88,6 +90,7 @@ struct standing {
     int fd;                        // the asker's: the thread's `syscall`, or -1
     unsigned blocked;              // the asker's: looks that saw it block
     bool stale;                    // the asker's: see standing_ask
+    bool reader;                   // of others, whose stacks may go away
     bool armed;                    // the asker's: `alarm`
     struct port_alarm alarm;       //
     int64_t cpu_ns;                // the asker's: used when it was armed
@@ -118,6 +121,16 @@ UNCHECKED static void copy_words(uint64_t *to, uintptr_t from, size_t bytes)
         to[i] = source[i];
 }
 
+// The same by the kernel, to where memory ends; how many were copied.
+static size_t copy_by_kernel(uint64_t *to, uintptr_t from, size_t bytes)
+{
+    struct iovec local = {.iov_base = to, .iov_len = bytes};
+    struct iovec remote = {.iov_base = (void *)from, .iov_len = bytes};
+    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    return got < 0 ? 0 : (size_t)got & ~(sizeof *to - 1);
+}
+
 static bool is_inside(const struct standing *s, uintptr_t sp)
 {
     return sp >= s->lo && sp < s->hi;
@@ -132,7 +145,10 @@ static void copy_stack(struct standing *s, uintptr_t sp)
     lo &= ~(uintptr_t)(sizeof *s->bytes - 1);
     if (hi - lo > BYTES_MAX)
         hi = lo + BYTES_MAX;
-    copy_words(s->bytes, lo, hi - lo);
+    if (s->reader)
+        hi = lo + copy_by_kernel(s->bytes, lo, hi - lo);
+    else
+        copy_words(s->bytes, lo, hi - lo);
     s->result.memory =
         (struct unwind_memory){.lo = lo, .hi = hi, .copy = s->bytes};
 }
@@ -452,6 +468,51 @@ void standing_take(struct standing *s, struct standing_result *ret_result)
         *ret_result = s->result;
 }
 
+// ---- From outside ----
+
+// One that leaves its call while it is read is looked at again.
+static void try_read(struct standing *s)
+{
+    struct look look;
+
+    fail(s, "it runs");
+    for (int i = 0; i < READS_MAX; i++) {
+        if (!look_at(s->fd, &look)) {
+            fail(s, "the kernel does not say where it stands");
+            return;
+        }
+        if (!look.runs && copy_asleep(s, s->fd, &look))
+            return;
+    }
+}
+
+void standing_read(struct standing *s, int tid,
+                   struct standing_result *ret_result)
+{
+    s->tid = tid;
+    s->fd = open_file(s, "syscall");
+    if (s->fd < 0)
+        fail(s, "/proc cannot be read, or it has ended");
+    else
+        try_read(s);
+    (void)finish(s);
+    *ret_result = s->result;
+}
+
+struct standing *standing_reader_new(void)
+{
+    struct standing *s = malloc(sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    s->fd = -1;
+    s->reader = true;
+    s->armed = false;
+    s->lo = 0;
+    s->hi = UINTPTR_MAX;
+    return s;
+}
+
 // ---- Beginning and end ----
 
 bool standing_can_use(int number)
@@ -492,6 +553,7 @@ struct standing *standing_begin(int number)
     s->number = number;
     s->fd = -1;
     s->stale = false;
+    s->reader = false;
     s->armed = false;
     store_relaxed(&s->word, IDLE); // not shared yet
     mine = s;

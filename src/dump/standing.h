@@ -26,7 +26,7 @@ struct standing_result {
     struct unwind_memory memory; // the bytes, until the next standing_ask
 };
 
-// What is set aside for one thread.
+// What is set aside for one thread, or for reading others from outside.
 struct standing;
 
 // Whether a signal can serve to interrupt threads: one that can be caught and
@@ -51,6 +51,15 @@ bool standing_advance(struct standing *standing);
 // Takes the answer; if there is none, the thread is let be, and the result
 // says why.
 void standing_take(struct standing *standing,
+                   struct standing_result *ret_result);
+
+// Memory for reading threads that have nothing set aside; NULL: there is none.
+// To be given back by free.
+struct standing *standing_reader_new(void);
+
+// Reads any thread of the process from outside, which may end meanwhile. One
+// that runs is let be: UNREACHABLE. The result lives until the next one.
+void standing_read(struct standing *standing, int tid,
                    struct standing_result *ret_result);
 
 #endif

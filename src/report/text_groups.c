@@ -527,7 +527,7 @@ static void print_end(struct view *view, const struct model_stack *stack)
     }
 }
 
-static void print_stack(struct view *view, uint32_t index)
+void view_print_stack(struct view *view, uint32_t index)
 {
     if (index >= view->dump->stack_count)
         return;
@@ -609,7 +609,7 @@ static void print_group(struct view *view, const struct group *group)
         view_print_summary(view, group);
     else
         print_tasks(view, group);
-    print_stack(view, view->dump->tasks[group->first].stack);
+    view_print_stack(view, view->dump->tasks[group->first].stack);
     view_end_line(view);
 }
 

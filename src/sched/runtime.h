@@ -93,6 +93,10 @@ struct trace_ops {
     // In a worker's thread, before its first task and after its last.
     void (*worker_begins)(struct worker *worker);
     void (*worker_ends)(struct worker *worker);
+    // In a thread of the pool, before its first call and after its last.
+    void (*pool_begins)(struct weft_runtime *runtime,
+                        struct pool_thread *thread);
+    void (*pool_ends)(struct pool_thread *thread);
 };
 
 enum runtime_phase {

@@ -138,7 +138,7 @@ static void test_running(void **state)
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         struct keeper keeper;
         keep(&keeper, runs[i].fn);
-        for (unsigned n = 0; n < scaled(20); n++) {
+        for (unsigned n = 0; n < scaled(10); n++) {
             weft_dump *dump = take_running(&keeper);
             check_stack(dump, keeper.task, runs[i].function);
             weft_dump_free(dump);
@@ -294,7 +294,7 @@ static void test_coming_and_going(void **state)
     expect_is(weft_runtime_new(&options, &keeper.runtime), 0);
     for (int i = 0; i < 8; i++)
         tasks[i] = spawn(keeper.runtime, NULL, in_out, &keeper);
-    for (unsigned n = 0; n < scaled(100) || whole == 0; n++) {
+    for (unsigned n = 0; n < scaled(40) || whole == 0; n++) {
         weft_dump *dump = take(keeper.runtime);
         expect_is(info_of(dump).tasks, 8);
         for (int i = 0; i < 8; i++) {

@@ -706,26 +706,34 @@ static void check_end(const struct call *call, const struct keeper *keeper)
         expect(keeper->ended_ns - keeper->began_ns >= TIME_OUT_NS);
 }
 
-static void watch(const struct call *call)
+// How often it was met in its call.
+static unsigned watch_once(const struct call *call)
 {
     struct keeper keeper;
+    unsigned met = 0;
 
     keep(&keeper, call->fn);
     if (call->end != NULL) {
         watch_until_known(call, &keeper);
-        for (unsigned i = 0; i < scaled(20);) {
+        while (met < scaled(10)) {
             weft_dump *dump = take(keeper.runtime);
-            i += check_dump(dump, call, &keeper);
+            met += check_dump(dump, call, &keeper);
             weft_dump_free(dump);
         }
         atomic_store(&keeper.stop, true);
         call->end(&keeper);
-        (void)watch_to_the_end(call, &keeper);
-    } else {
-        expect(watch_to_the_end(call, &keeper) > 1);
     }
+    met += watch_to_the_end(call, &keeper);
     release(&keeper);
     check_end(call, &keeper);
+    return met;
+}
+
+// On a busy machine a call may end before it has been looked at.
+static void watch(const struct call *call)
+{
+    for (unsigned met = 0; met < 3;)
+        met += watch_once(call);
 }
 
 static void test_calls_that_something_ends(void **state)

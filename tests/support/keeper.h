@@ -1,4 +1,4 @@
-// keeper.h -- A task that keeps its worker: what the tests of its capture share.
+// keeper.h -- A task that keeps its worker: what tests of its capture share.
 #ifndef TESTS_SUPPORT_KEEPER_H
 #define TESTS_SUPPORT_KEEPER_H
 
