@@ -288,6 +288,10 @@ static bool copy_asleep(struct standing *s, int fd, struct look *look)
 {
     char seen[sizeof look->text];
 
+    if (look->pc == 0) {
+        fail(s, "it has ended");
+        return true;
+    }
     if (!is_inside(s, look->sp)) {
         fail(s, ELSEWHERE);
         return true;

@@ -652,6 +652,61 @@ static void test_on_the_move(void **state)
 #endif
 }
 
+// ---- From outside alone ----
+
+struct bystander {
+    pthread_t thread;
+    atomic_int tid;
+    atomic_uint stop;
+    int fd[2];
+};
+
+NOINLINE static void *stand_by(void *arg)
+{
+    struct bystander *bystander = arg;
+    char byte;
+
+    atomic_store(&bystander->tid, port_thread_id());
+    assert_int_equal(read(bystander->fd[0], &byte, 1), 1);
+    while (!atomic_load(&bystander->stop))
+        sink++;
+    sink++;
+    return NULL;
+}
+
+// A thread with nothing set aside: asleep it is read, running it is let be, and
+// when it has ended nothing happens.
+static void test_read_outside(void **state)
+{
+    struct standing *reader = standing_reader_new();
+    struct bystander bystander = {.tid = 0};
+    struct standing_result result;
+
+    (void)state;
+    assert_non_null(reader);
+    assert_int_equal(pipe(bystander.fd), 0);
+    assert_int_equal(
+        pthread_create(&bystander.thread, NULL, stand_by, &bystander), 0);
+    do
+        standing_read(reader, atomic_load(&bystander.tid), &result);
+    while (result.how != STANDING_IN_CALL || result.call != SYS_read);
+    assert_int_equal(result.args[0], bystander.fd[0]);
+    assert_whole(&result, stand_by);
+    assert_int_equal(write(bystander.fd[1], "x", 1), 1);
+    do
+        standing_read(reader, atomic_load(&bystander.tid), &result);
+    while (result.how == STANDING_IN_CALL);
+    assert_int_equal(result.how, STANDING_UNREACHABLE);
+    assert_string_equal(result.why, "it runs");
+    atomic_store(&bystander.stop, 1);
+    assert_int_equal(pthread_join(bystander.thread, NULL), 0);
+    standing_read(reader, atomic_load(&bystander.tid), &result);
+    assert_int_equal(result.how, STANDING_UNREACHABLE);
+    free(reader);
+    close(bystander.fd[0]);
+    close(bystander.fd[1]);
+}
+
 // ---- Which signal ----
 
 static void test_signals(void **state)
@@ -707,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_on_the_move),
+        cmocka_unit_test(test_read_outside),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_names),
     };
