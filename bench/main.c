@@ -1,7 +1,7 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
 // Their definitions stand at the heads of sched.c, sync.c, locks.c, memory.c,
-// dump.c, names.c and kv.c, and in doc/benchmarks.md.
+// dump.c, names.c, broken.c and kv.c, and in doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +42,7 @@ static const struct {
     {"dump-gap-worst", bench_dump},
     {"dump-memory", bench_dump_memory},
     {"dump-names", bench_dump_names},
+    {"broken-naps", bench_broken_naps},
     {"kv-server", bench_kv_server},
 };
 

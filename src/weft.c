@@ -5,17 +5,41 @@
 #include <weft/weft.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dump/overflow.h"
 #include "dump/rendezvous.h"
+#include "dump/standing.h"
 #include "dump/trace.h"
 #include "io/fd.h"
 #include "report/signal.h"
 #include "sched/runtime.h"
+#include "sync/outside.h"
 
-enum { PATIENCE_MAX_NS = 250000000, GRACE_NS = 5000000 };
+enum {
+    PATIENCE_MAX_NS = 250000000,
+    GRACE_NS = 5000000,
+};
+
+static int64_t patience_ns(const weft_runtime_options *o)
+{
+    return o->dump_patience_ns == 0 ? PATIENCE_MAX_NS : o->dump_patience_ns;
+}
+
+static int64_t grace_ns(const weft_runtime_options *o)
+{
+    if (o->dump_grace_ns != 0)
+        return o->dump_grace_ns;
+    // Half of the time at least is for finding out about who did not come.
+    return patience_ns(o) < 2 * GRACE_NS ? patience_ns(o) / 2 : GRACE_NS;
+}
+
+static int capture_signal(const weft_runtime_options *o)
+{
+    return o->capture_signal == 0 ? SIGURG : o->capture_signal;
+}
 
 static int check(const weft_runtime_options *o)
 {
@@ -26,6 +50,11 @@ static int check(const weft_runtime_options *o)
     if (o->max_tasks > TABLE_MAX || o->no_yield_ns < 0)
         return -EINVAL;
     if (o->dump_patience_ns < 0 || o->dump_patience_ns > PATIENCE_MAX_NS)
+        return -EINVAL;
+    if (o->dump_grace_ns < 0 || o->dump_grace_ns > patience_ns(o))
+        return -EINVAL;
+    if (!standing_can_use(capture_signal(o)) ||
+        o->dump_signal == capture_signal(o))
         return -EINVAL;
     return signal_check(o->dump_signal) ? 0 : -EINVAL;
 }
@@ -40,12 +69,9 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o)
     runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
     runtime->no_yield_ns =
         o->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND : o->no_yield_ns;
-    runtime->dump_patience_ns =
-        o->dump_patience_ns == 0 ? PATIENCE_MAX_NS : o->dump_patience_ns;
-    // Half of the time at least is for finding out about who did not come.
-    runtime->dump_grace_ns = runtime->dump_patience_ns < 2 * GRACE_NS
-                                 ? runtime->dump_patience_ns / 2
-                                 : GRACE_NS;
+    runtime->dump_patience_ns = patience_ns(o);
+    runtime->dump_grace_ns = grace_ns(o);
+    runtime->capture_signal = capture_signal(o);
 }
 
 static unsigned workers(const weft_runtime_options *o)
@@ -136,13 +162,17 @@ int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn, void *arg,
 
 int weft_runtime_free(weft_runtime *runtime)
 {
+    struct outsider outsider;
+
     if (worker_self() != NULL)
         return -EDEADLK;
     if (runtime == NULL)
         return 0;
+    outside_enter(&outsider, NULL, runtime);
     runtime_stop(runtime);
     signal_end(runtime);
     rendezvous_free(runtime);
+    outside_leave(&outsider);
     fd_table_free(runtime->fds);
     runtime_deinit(runtime);
     free(runtime);

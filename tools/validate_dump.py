@@ -61,6 +61,7 @@ class Checker:
         self.check_groups()
         self.check_findings()
         self.check_workers()
+        self.check_threads()
         self.check_summary()
         self.check_integers(self.dump, "document")
         return self.problems
@@ -208,9 +209,23 @@ class Checker:
                         worker["state"] == "missing" and worker["task"],
                         f"{where}: in a system call, but not in a task")
 
+    def check_threads(self):
+        for thread in self.dump["threads"]:
+            where = f"thread {thread['tid']}"
+            self.index("stacks", thread["stack"], where)
+            self.task(thread["task"], where)
+            self.expect((thread["wait"] is not None) ==
+                        (thread["state"] == "waiting"),
+                        f"{where}: {thread['state']} but it waits")
+            self.expect(thread["kind"] == ("pool" if thread["state"] in
+                                           ("idle", "calling") else "foreign"),
+                        f"{where}: {thread['kind']} but {thread['state']}")
+            if thread["wait"]:
+                self.task(thread["wait"]["task"], where)
+
     def check_summary(self):
         summary = self.dump["summary"]
-        for key in ("groups", "findings"):
+        for key in ("groups", "findings", "threads"):
             self.expect(summary[key] == len(self.dump[key]),
                         f"summary: {key} is wrong")
         self.expect(sum(summary["by_state"].values()) == summary["tasks"],

@@ -66,6 +66,18 @@ enum weft_worker_state {
     WEFT_WORKER_STOPPED, // not yet started, or ended
 };
 
+enum weft_thread_kind {
+    WEFT_THREAD_POOL,    // of the runtime's pool for calls that block
+    WEFT_THREAD_FOREIGN, // one of the program's
+};
+
+enum weft_thread_state {
+    WEFT_THREAD_IDLE,    // of the pool, without a call to make
+    WEFT_THREAD_CALLING, // of the pool, inside a call
+    WEFT_THREAD_WAITING, // inside a call of weft's that blocks it
+    WEFT_THREAD_ENDING,  // inside weft_runtime_free
+};
+
 enum weft_rule {
     WEFT_RULE_DEADLOCK,
     WEFT_RULE_NO_YIELD,
@@ -104,7 +116,7 @@ typedef struct weft_dump_info {
     const char *problem;      // what is missing and why, or NULL
     int pid;
     const char *runtime; // its name
-    size_t tasks, workers, stacks, objects, sites, findings;
+    size_t tasks, workers, stacks, objects, sites, findings, threads;
 } weft_dump_info;
 
 // A task in a dump. Times are those of the meeting.
@@ -161,13 +173,43 @@ typedef struct weft_dump_worker {
     uint32_t index;
     int tid;
     enum weft_worker_state state;
-    uint64_t task;   // id of the task it runs, or 0
-    int64_t busy_ns; // for how long it has run that task
-    uint32_t queued; // tasks in its queue
-    bool in_syscall; // missing, and its task sat in a system call:
-    long syscall;    //   the call's number
-    int syscall_fd;  //   the descriptor it is about, or -1
+    uint64_t task;               // id of the task it runs, or 0
+    int64_t busy_ns;             // for how long it has run that task
+    uint32_t queued;             // tasks in its queue
+    bool in_syscall;             // missing, and its task sat in a system call:
+    long syscall;                //   the call's number
+    int syscall_fd;              //   the descriptor it is about, or -1
+    const char *syscall_fd_name; // what that was right after the capture, such
+                                 // as a path or "socket:[88123]", or NULL
+    int64_t syscall_ns; // for how long at least it has sat in the call, up to
+                        // 0.2 s less than the truth; 0: not known yet
 } weft_dump_worker;
+
+// A thread that is no worker: one of the pool, or one of the program's that is
+// blocked in a call of weft's, of whatever runtime. They are read soon after
+// the meeting, while all run on; the thread that takes the dump is not among
+// them.
+typedef struct weft_dump_thread {
+    int tid;
+    enum weft_thread_kind kind;
+    enum weft_thread_state state;
+    int64_t state_ns;         // since when
+    const char *name;         // the system's for it, or NULL
+    uint64_t task;            // CALLING: id of the task that waits for the call
+    uintptr_t fn_pc;          // CALLING: a pc of the function called; or 0
+    enum weft_wait_kind wait; // WAITING: a join, a channel or a dump
+    uintptr_t object;         // WAITING: the object's address, or 0
+    const char *object_name;  // and its name, or NULL
+    uint64_t wait_task;       // id of the task it joins, or 0
+    int64_t timeout_in_ns;    // until its wait gives up, or WEFT_NEVER
+    const char *runtime; // name of the runtime to which what it waits for, or
+                         // ends, belongs, if that is another; or NULL
+    bool in_syscall;     // it sits in a system call:
+    long syscall;        //   the call's number
+    int syscall_fd;      //   the descriptor it is about, or -1
+    const char *syscall_fd_name; // what that is, or NULL
+    uint32_t stack;              // index, or WEFT_NONE
+} weft_dump_thread;
 
 // One frame: a function inlined into another has a frame of its own with the
 // same pc.
@@ -198,9 +240,11 @@ typedef struct weft_dump_finding {
 // which those that have come stand still; the dump then goes on without a
 // worker that did not come, and says so. Where its task stands is read from
 // outside if it sits in a system call, which is not disturbed; if it runs,
-// SIGURG interrupts it for a moment. The findings are deadlocks through joins
-// and whatever has a holder (mutex, rwlock, semaphore of one permit, once; not
-// yet scopes and channels), and tasks that do not yield.
+// a signal (the runtime's capture_signal) interrupts it for a moment, in which
+// no system call of its ends early. Threads besides the workers are read after
+// that: see weft_dump_thread. The findings are deadlocks through joins and
+// whatever has a holder (mutex, rwlock, semaphore of one permit, once; not yet
+// scopes and channels), and tasks that do not yield.
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
 // tasks of the runtime, which park (without a deadline; the wait is bounded by
@@ -250,6 +294,10 @@ WEFT_API int weft_dump_get_holder(const weft_dump *dump, size_t index,
 // Entry `index` of the workers.
 WEFT_API int weft_dump_get_worker(const weft_dump *dump, size_t index,
                                   weft_dump_worker *ret_worker);
+
+// Entry `index` of the threads that are no workers.
+WEFT_API int weft_dump_get_thread(const weft_dump *dump, size_t index,
+                                  weft_dump_thread *ret_thread);
 
 // Stack `index`: its program counters, leaf first, without names. Equal stacks
 // are stored once.

@@ -23,6 +23,17 @@ typedef struct weft_runtime_options {
     // How long a dump waits for a worker that does not come, in nanoseconds.
     // Default 250 ms, which is also the most.
     int64_t dump_patience_ns;
+    // After how long a worker that has not come is captured where it stands,
+    // inside its task, while the others may still be waited for, in
+    // nanoseconds. At most the patience. Default 5 ms, or the patience if that
+    // is less.
+    int64_t dump_grace_ns;
+    // The signal by which such a worker is interrupted for a moment if it runs
+    // (in a system call it is not disturbed). Default: SIGURG. What comes of
+    // this signal from others goes to the handler that the program had when
+    // the signal was first needed; if the program takes it over later, or
+    // blocks it in a task, running tasks are not captured, and dumps say so.
+    int capture_signal;
     // A signal on which the process dumps this runtime: text to standard
     // error, and JSON to dump_path if that is set. Default 0: the signal named
     // or numbered in the environment variable WEFT_DUMP_SIGNAL (for instance
@@ -40,9 +51,11 @@ typedef struct weft_runtime_options {
 // Starts a runtime and its workers. `options` may be NULL. The runtime is the
 // caller's, to be ended by weft_runtime_free. May be called by threads and
 // tasks (of another runtime). Does not park; blocks while threads start.
-// Errors: -EINVAL (a null result pointer, a wrong size, or a value outside the
-// bounds above), -ENOMEM, -EAGAIN (no threads to be had), -EMFILE or -ENFILE
-// (no descriptors for the event source). On error nothing is left behind.
+// Errors: -EINVAL (a null result pointer, a wrong size, a value outside the
+// bounds above, a signal that cannot be caught or has a meaning to the kernel
+// or the C library, or one signal for two ends), -ENOMEM, -EAGAIN (no threads
+// to be had), -EMFILE or -ENFILE (no descriptors for the event source). On
+// error nothing is left behind.
 WEFT_API int weft_runtime_new(const weft_runtime_options *options,
                               weft_runtime **ret_runtime);
 

@@ -30,6 +30,7 @@ int weft_dump_get_info(const weft_dump *dump, weft_dump_info *ret)
         .objects = dump->object_count,
         .sites = dump->site_count,
         .findings = dump->finding_count,
+        .threads = dump->thread_count,
     };
     return 0;
 }
@@ -176,6 +177,17 @@ int weft_dump_get_worker(const weft_dump *dump, size_t index,
     if (index >= dump->worker_count)
         return -ENOENT;
     *ret_worker = dump->workers[index];
+    return 0;
+}
+
+int weft_dump_get_thread(const weft_dump *dump, size_t index,
+                         weft_dump_thread *ret_thread)
+{
+    if (!dump || !ret_thread)
+        return -EINVAL;
+    if (index >= dump->thread_count)
+        return -ENOENT;
+    *ret_thread = dump->threads[index].shown;
     return 0;
 }
 

@@ -378,6 +378,23 @@ void capture_facts(const struct task *task, struct running *ret_running)
     ret_running->stack_used = 0;
 }
 
+bool capture_saved(struct cfi_cache *cache, struct task *task,
+                   struct running *running)
+{
+    struct task copy;
+    uint64_t word = load_acquire(&task->state); // task.h P1
+    enum phase phase = STATE_PHASE(word);
+
+    copy_words(&copy, task, sizeof copy);
+    if ((phase != PHASE_READY && phase != PHASE_WAITING) ||
+        copy.id != running->copy.id || !capture_sound(&copy))
+        return false;
+    capture_stack(cache, &copy, running->pcs, &running->stack, &running->error);
+    running->stack_used = (uint32_t)(stack_high(&copy) - (char *)copy.sp);
+    // Nothing changes, but the reads above come before it: release.
+    return cas_acq_rel(&task->state, &word, word); // task.h P1
+}
+
 void capture_running(const struct picture *picture,
                      const struct running *running)
 {

@@ -46,6 +46,11 @@ struct running {
 // Copies what is known of it without its stack; its worker keeps it.
 void capture_facts(const struct task *task, struct running *ret_running);
 
+// Unwinds it where it was saved since. False: it runs, or did meanwhile, or has
+// ended.
+bool capture_saved(struct cfi_cache *cache, struct task *task,
+                   struct running *running);
+
 // Puts it into the store.
 void capture_running(const struct picture *picture,
                      const struct running *running);

@@ -75,6 +75,7 @@ static void add_call(const struct missing *missing, weft_dump_worker *w)
     w->syscall = missing->where.call;
     (void)calls_name(w->syscall, &fd_arg);
     w->syscall_fd = fd_arg < 0 ? -1 : (int)missing->where.args[fd_arg];
+    w->syscall_ns = missing->in_call_ns;
 }
 
 // A task that runs came into that state when its worker took it, and has used
@@ -329,6 +330,21 @@ static int add_process(struct weft_dump *dump)
     return dump->args == NULL || dump->host == NULL ? -ENOMEM : 0;
 }
 
+// What the descriptors are that workers were found to wait for. A thread sits
+// in a call on each, so they are hardly ever closed by now.
+static void name_descriptors(struct weft_dump *dump)
+{
+    char path[64];
+
+    for (size_t i = 0; i < dump->worker_count; i++) {
+        weft_dump_worker *worker = &dump->workers[i];
+        if (!worker->in_syscall || worker->syscall_fd < 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", worker->syscall_fd);
+        worker->syscall_fd_name = read_link(path);
+    }
+}
+
 int dump_complete(struct weft_dump *dump, const struct workshop *shop)
 {
     int error = add_places(dump, &shop->stolen);
@@ -338,6 +354,7 @@ int dump_complete(struct weft_dump *dump, const struct workshop *shop)
     if (error == 0)
         error = add_held(dump);
     count_waiters(dump);
+    name_descriptors(dump);
     if (error == 0)
         error = model_add_modules(dump);
     if (error == 0)

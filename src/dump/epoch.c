@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "dump/complete.h"
+#include "dump/threads.h"
 #include "dump/unchecked.h"
 
 enum { STRETCH = 16, SLOTS_SPARE = 65536 };
@@ -160,14 +161,13 @@ static void note_worker(struct epoch *epoch, uint32_t index, uint8_t place)
         w->state = w->tid == 0 ? WEFT_WORKER_STOPPED : WEFT_WORKER_IDLE;
 }
 
-void epoch_meet(struct epoch *epoch, struct barrier *barrier,
-                int64_t deadline_ns)
+void epoch_meet(struct epoch *epoch, struct barrier *barrier)
 {
     struct picture *picture = &epoch->picture;
     struct weft_runtime *runtime = picture->runtime;
 
-    epoch->shop->missing_count = missing_find(
-        runtime, barrier, picture->epoch, deadline_ns, epoch->shop->missing);
+    epoch->shop->missing_count =
+        missing_list(runtime, barrier, picture->epoch, epoch->shop->missing);
     steal_all(runtime, &epoch->shop->stolen);
     picture->before = epoch->shop->stolen.before;
     picture->injected = epoch->shop->stolen.injected;
@@ -269,7 +269,10 @@ static bool attend_once(struct epoch *epoch)
 
 void epoch_attend(struct epoch *epoch)
 {
+    struct workshop *shop = epoch->shop;
     uint32_t seen = UINT32_MAX;
+
+    missing_ask(epoch->picture.runtime, shop->missing, shop->missing_count);
 
     while (load_acquire(&epoch->finished) == 0) {   // E1
         uint32_t done = load_relaxed(&epoch->done); // whether others get on
@@ -296,7 +299,7 @@ static char *describe_problem(const struct epoch *epoch)
     for (uint32_t i = 0; i < shop->missing_count; i++) {
         const struct missing *missing = &shop->missing[i];
         const weft_dump_worker *w = &epoch->dump->workers[missing->worker];
-        if (missing->task != NULL && !missing->found)
+        if (missing->task != NULL && missing->where.how == STANDING_UNREACHABLE)
             fprintf(file, "%sT%llu runs on worker %u (tid %d): %s",
                     ftell(file) > 0 ? "; " : "", (unsigned long long)w->task,
                     w->index, w->tid, missing->where.why);
@@ -326,10 +329,13 @@ static int seal(struct epoch *epoch)
 {
     struct picture *picture = &epoch->picture;
     struct workshop *shop = epoch->shop;
+    struct cfi_cache *cache = shop->caches[picture->runtime->worker_count];
 
-    for (uint32_t i = 0; i < shop->missing_count; i++)
-        missing_capture(picture, shop->caches[picture->runtime->worker_count],
-                        &shop->missing[i]);
+    missing_take(picture, cache, shop->missing, shop->missing_count,
+                 epoch->asked_ns + picture->runtime->dump_patience_ns);
+    int error = threads_add(epoch->dump, picture, cache);
+    if (error != 0)
+        return error;
     if (!store_seal(picture->store, picture->slots, epoch->dump))
         return -ENOMEM;
     picture->store = NULL; // the dump's now

@@ -41,11 +41,9 @@ void workshop_deinit(struct workshop *shop, uint32_t workers);
 int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
                struct workshop *shop);
 
-// The leader shows it the standing world, `stopped` ticks after which the first
-// worker stopped (0: none did). Nothing here allocates or waits for a lock that
-// a task can hold. Workers that did not come are looked for until the deadline.
-void epoch_meet(struct epoch *epoch, struct barrier *barrier,
-                int64_t deadline_ns);
+// The leader shows it the standing world. Nothing here allocates, does I/O or
+// waits for a lock that a task can hold.
+void epoch_meet(struct epoch *epoch, struct barrier *barrier);
 
 // A share of the capture, of about 20 us, with a worker's cache. False: nothing
 // is left.

@@ -1,105 +1,116 @@
 // missing.c -- Workers that did not come to the meeting, found where they are.
 //
+// While the world stands, only their tasks are noted. Where each stands is
+// found out when the others run on, for one that runs answers within a tick of
+// its processor, some milliseconds later. Until then it may have left its task;
+// that is then read where it was saved.
+//
 //   I1  A worker that did not come is inside the task that `current` names, or
-//       between two, and begins none before it has met (worker.c C3). So once
-//       the meeting is closed, `current` can only become NULL, or stay.
-//   I2  A task is claimed for such a worker last, when it is known that it is
-//       still inside: who came late has saved its task, and that one is
-//       captured as any other.
+//       between two, and begins none before it has met (worker.c C3). So while
+//       the meeting lasts, `current` can only become NULL, or stay.
 #include "dump/missing.h"
 
 #include "dump/fp_search.h"
 
-static const int64_t STEP_NS = 50000;
+static const int64_t STEP_NS = 100000;
+enum { TRIES = 100 };
 
-static void ask(struct weft_runtime *runtime, struct missing *missing)
+static const char NO_MEMORY[] = "there was no memory for it";
+static const char MOVED[] = "it came and went while it was looked for";
+
+// ---- While the world stands ----
+
+// I1. False: it came late.
+static bool note(struct weft_runtime *runtime, struct barrier *barrier,
+                 uint32_t epoch, uint32_t index, struct missing *missing)
 {
-    struct worker *worker = &runtime->workers[missing->worker];
+    struct worker *worker = &runtime->workers[index];
     struct task *task = load_acquire(&worker->current); // worker.c C3
 
+    if (barrier_has(barrier, index))
+        return false;
+    missing->worker = index;
     missing->task = task;
-    missing->found = false;
-    if (task != NULL && worker->standing != NULL)
-        standing_ask(worker->standing,
-                     (uintptr_t)stack_low(task) + stack_guard_size(),
-                     (uintptr_t)task->top);
+    missing->in_call_ns = 0;
+    missing->where = (struct standing_result){
+        .how = STANDING_UNREACHABLE, .why = NO_MEMORY, .call = -1};
+    if (task == NULL)
+        return true;
+    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
+    capture_facts(task, &missing->running);
+    return true;
 }
 
-static uint32_t list_missing(struct weft_runtime *runtime,
-                             struct barrier *barrier, struct missing *list)
+uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
+                      uint32_t epoch, struct missing *list)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < runtime->worker_count; i++)
-        if (!barrier_has(barrier, i)) {
-            list[count].worker = i;
-            ask(runtime, &list[count++]);
-        }
+        count += note(runtime, barrier, epoch, i, &list[count]);
     return count;
 }
 
-// Whether there is no more to be found out about it.
-static bool advance(struct weft_runtime *runtime, struct barrier *barrier,
-                    struct missing *missing)
+// ---- When it runs on ----
+
+static struct standing *standing_of(struct weft_runtime *runtime,
+                                    const struct missing *missing)
+{
+    return missing->task == NULL ? NULL
+                                 : runtime->workers[missing->worker].standing;
+}
+
+void missing_ask(struct weft_runtime *runtime, struct missing *list,
+                 uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct standing *standing = standing_of(runtime, &list[i]);
+        const struct task *task = list[i].task;
+        if (standing == NULL)
+            continue;
+        standing_ask(standing, (uintptr_t)stack_low(task) + stack_guard_size(),
+                     (uintptr_t)task->top);
+        (void)standing_advance(standing);
+    }
+}
+
+static bool is_inside(struct weft_runtime *runtime,
+                      const struct missing *missing)
 {
     struct worker *worker = &runtime->workers[missing->worker];
 
-    return missing->task == NULL || worker->standing == NULL ||
-           load_acquire(&worker->current) != missing->task || // worker.c C3
-           barrier_has(barrier, missing->worker) ||
-           standing_advance(worker->standing);
+    return load_acquire(&worker->current) == missing->task; // worker.c C3
 }
 
-static void await(struct weft_runtime *runtime, struct barrier *barrier,
-                  int64_t deadline_ns, struct missing *list, uint32_t count)
+static void await(struct weft_runtime *runtime, struct missing *list,
+                  uint32_t count, int64_t deadline_ns)
 {
     atomic_u32 never = 0;
 
     for (;;) {
         bool all = true;
-        for (uint32_t i = 0; i < count; i++)
-            all &= advance(runtime, barrier, &list[i]);
+        for (uint32_t i = 0; i < count; i++) {
+            struct standing *standing = standing_of(runtime, &list[i]);
+            all &= standing == NULL || !is_inside(runtime, &list[i]) ||
+                   standing_advance(standing);
+        }
         if (all || port_now() >= deadline_ns)
             return;
         (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
     }
 }
 
-// I2. False: it has come, or left its task.
-static bool claim(struct weft_runtime *runtime, struct barrier *barrier,
-                  uint32_t epoch, struct missing *missing)
+// For how long at least the worker has sat in its call; 0: not known.
+static int64_t in_call_ns(const struct picture *picture,
+                          const struct worker *worker)
 {
-    struct worker *worker = &runtime->workers[missing->worker];
-    struct task *task = missing->task;
+    uint64_t cpu = load_acquire(&worker->still_cpu); // watchdog.c W1
+    int64_t now = port_thread_cpu((int)load_relaxed(&worker->tid)); // constant
+    uint64_t since = load_relaxed(&worker->still_since);            // W1
 
-    if (task != NULL && worker->standing != NULL)
-        standing_take(worker->standing, &missing->where);
-    else
-        missing->where = (struct standing_result){
-            .how = STANDING_UNREACHABLE, .why = "there is no memory for it"};
-    if (barrier_has(barrier, missing->worker))
-        return false;
-    if (load_acquire(&worker->current) != task) // worker.c C3
-        missing->task = NULL;
-    if (missing->task == NULL)
-        return true;
-    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
-    capture_facts(task, &missing->running);
-    missing->found = missing->where.how != STANDING_UNREACHABLE;
-    return true;
-}
-
-uint32_t missing_find(struct weft_runtime *runtime, struct barrier *barrier,
-                      uint32_t epoch, int64_t deadline_ns, struct missing *list)
-{
-    uint32_t count = list_missing(runtime, barrier, list);
-    uint32_t kept = 0;
-
-    await(runtime, barrier, deadline_ns, list, count);
-    for (uint32_t i = 0; i < count; i++)
-        if (claim(runtime, barrier, epoch, &list[i]))
-            list[kept++] = list[i];
-    return kept;
+    if (now < 0 || (uint64_t)now != cpu || since >= picture->now)
+        return 0;
+    return port_ticks_to_ns(picture->now - since);
 }
 
 // The bytes may end before the stack does.
@@ -129,14 +140,47 @@ static void unwind_standing(struct cfi_cache *cache, struct missing *missing)
                                      where->regs.reg[CFI_SP]);
 }
 
-void missing_capture(const struct picture *picture, struct cfi_cache *cache,
-                     struct missing *missing)
+// It has left its worker since: where it is saved, if it does not run again.
+static bool read_saved(struct cfi_cache *cache, struct missing *missing)
 {
-    if (missing->task == NULL || missing->task->index >= picture->slots)
-        return;
-    if (missing->found)
+    for (int i = 0; i < TRIES; i++)
+        if (capture_saved(cache, missing->task, &missing->running)) {
+            missing->where.how = STANDING_HELD;
+            return true;
+        }
+    return false;
+}
+
+static void find_stack(struct weft_runtime *runtime, struct cfi_cache *cache,
+                       struct missing *missing)
+{
+    struct standing *standing = standing_of(runtime, missing);
+    bool left = !is_inside(runtime, missing);
+
+    if (standing != NULL)
+        standing_take(standing, &missing->where);
+    if (missing->where.how != STANDING_UNREACHABLE)
         unwind_standing(cache, missing);
-    else
+    else if (left && !read_saved(cache, missing))
+        missing->where.why = MOVED;
+    if (missing->where.how == STANDING_UNREACHABLE)
         missing->running.error = missing->where.why;
-    capture_running(picture, &missing->running);
+}
+
+void missing_take(const struct picture *picture, struct cfi_cache *cache,
+                  struct missing *list, uint32_t count, int64_t deadline_ns)
+{
+    struct weft_runtime *runtime = picture->runtime;
+
+    await(runtime, list, count, deadline_ns);
+    for (uint32_t i = 0; i < count; i++) {
+        struct missing *missing = &list[i];
+        if (missing->task == NULL || missing->task->index >= picture->slots)
+            continue;
+        find_stack(runtime, cache, missing);
+        if (missing->where.how == STANDING_IN_CALL)
+            missing->in_call_ns =
+                in_call_ns(picture, &runtime->workers[missing->worker]);
+        capture_running(picture, &missing->running);
+    }
 }

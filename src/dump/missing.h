@@ -10,22 +10,26 @@
 struct missing {
     uint32_t worker;        // index
     struct task *task;      // NULL: between two tasks, where it will stop
-    bool found;             // `where` says where it stands
     struct running running; // the task
     struct standing_result where;
+    int64_t in_call_ns; // for how long at least, in a system call; or 0
 };
 
-// By the leader, once the meeting has closed without them. Finds out where
-// each stands, for which there is time until the deadline; who comes meanwhile
-// is missing no longer. Those that are missing at the end are in `list`, which
-// has room for all workers, their tasks taken (task.h S1). Their number.
-uint32_t missing_find(struct weft_runtime *runtime, struct barrier *barrier,
-                      uint32_t epoch, int64_t deadline_ns,
-                      struct missing *list);
+// By the leader, once the meeting has closed without them: lists those that are
+// inside a task or between two, their tasks taken (task.h S1). `list` has room
+// for all workers. Their number.
+uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
+                      uint32_t epoch, struct missing *list);
 
-// Afterwards, when the world runs on: unwinds what was found, and puts the task
-// into the store.
-void missing_capture(const struct picture *picture, struct cfi_cache *cache,
-                     struct missing *missing);
+// By the conductor, when the world runs on. First asks where they all stand:
+// who sits in a system call is read at once, who runs answers in its
+// processor's next tick.
+void missing_ask(struct weft_runtime *runtime, struct missing *list,
+                 uint32_t count);
+
+// Then takes the answers, for which there is time until the deadline, and puts
+// the tasks into the store.
+void missing_take(const struct picture *picture, struct cfi_cache *cache,
+                  struct missing *list, uint32_t count, int64_t deadline_ns);
 
 #endif

@@ -413,6 +413,20 @@ static void free_tables(struct weft_dump *dump)
     free(dump->text);
 }
 
+static void free_workers(struct weft_dump *dump)
+{
+    for (size_t i = 0; dump->workers && i < dump->worker_count; i++)
+        free((char *)(uintptr_t)dump->workers[i].syscall_fd_name);
+    free(dump->workers);
+}
+
+static void free_threads(struct weft_dump *dump)
+{
+    for (size_t i = 0; i < dump->thread_count; i++)
+        free(dump->threads[i].fd_name);
+    free(dump->threads);
+}
+
 void model_free(struct weft_dump *dump)
 {
     if (dump->names)
@@ -427,7 +441,8 @@ void model_free(struct weft_dump *dump)
     free(dump->waiters);
     free(dump->holders);
     free(dump->held);
-    free(dump->workers);
+    free_workers(dump);
+    free_threads(dump);
     free_findings(dump);
     model_free_modules(dump->modules, dump->module_count);
     free_tables(dump);

@@ -9,6 +9,7 @@
 #define WEFT_DUMP_MODEL_H
 
 #include <weft/dump.h>
+#include <weft/task.h>
 
 #include "base/lock.h"
 #include "port/port.h"
@@ -66,6 +67,14 @@ struct model_stack {
     uint32_t cut;    // with WEFT_STACK_CUT: frames left out before `cut_at`
     uint32_t cut_at; // position in the stack
     uint32_t error;  // offset in `text`, or WEFT_NONE
+};
+
+struct model_thread {
+    weft_dump_thread shown; // its strings are those below
+    char name[16];
+    char object_name[WEFT_NAME_MAX];
+    char runtime[WEFT_NAME_MAX];
+    char *fd_name; // owned, or NULL
 };
 
 struct model_finding {
@@ -137,6 +146,9 @@ struct weft_dump {
     size_t module_count;
     char *text; // all strings, each ended by zero
     size_t text_size;
+
+    struct model_thread *threads; // threads.c
+    size_t thread_count;
 
     struct lock index_lock; // guards `index`, and the listing of waiters
     uint32_t *index;        // model_find's: ids hashed to task indexes, or NULL

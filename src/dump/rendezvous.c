@@ -40,6 +40,8 @@
 #include "dump/epoch.h"
 #include "dump/overflow.h"
 #include "dump/standing.h"
+#include "dump/threads.h"
+#include "sync/outside.h"
 #include "sync/wait.h"
 
 // Between two shares of the capture a worker runs tasks for as long.
@@ -84,12 +86,11 @@ static void move_all(struct list *from, struct list *to)
 }
 
 // The world stands: shows it to the epoch, and opens that. P2.
-static void begin_epoch(struct weft_runtime *runtime, struct rendezvous *rv,
-                        int64_t deadline_ns)
+static void begin_epoch(struct weft_runtime *runtime, struct rendezvous *rv)
 {
     struct epoch *epoch = &rv->epoch;
 
-    epoch_meet(epoch, &rv->barrier, deadline_ns);
+    epoch_meet(epoch, &rv->barrier);
     if (epoch->grown) {
         store_seq_cst(&runtime->trace_asked, TRACE_NONE); // I3
         return;
@@ -107,11 +108,9 @@ static void lead(struct weft_runtime *runtime)
     lock_acquire(&rv->barrier.lock);
     move_all(&rv->waiting, &rv->answered); // I1
     uint64_t stopped = rv->met_ticks;
-    int64_t deadline_ns = rv->barrier.deadline_ns - runtime->dump_grace_ns +
-                          runtime->dump_patience_ns;
     lock_release(&rv->barrier.lock);
 
-    begin_epoch(runtime, rv, deadline_ns);
+    begin_epoch(runtime, rv);
     lock_acquire(&rv->barrier.lock);
     if (stopped != 0)
         rv->epoch.dump->pause_ns = port_ticks_to_ns(port_ticks() - stopped);
@@ -219,7 +218,7 @@ static void before_release(struct weft_runtime *runtime, struct task *task)
 static void begin_worker(struct worker *worker)
 {
     overflow_begin(worker);
-    worker->standing = standing_begin();
+    worker->standing = standing_begin(worker->runtime->capture_signal);
 }
 
 static void end_worker(struct worker *worker)
@@ -235,6 +234,8 @@ static const struct trace_ops ops = {
     .before_release = before_release,
     .worker_begins = begin_worker,
     .worker_ends = end_worker,
+    .pool_begins = threads_begin,
+    .pool_ends = threads_end,
 };
 
 // ---- Conducting ----
@@ -498,11 +499,17 @@ static int ask_as_task(struct request *request)
     return 0;
 }
 
+// Meanwhile it is one of the threads that other dumps show.
 static void ask_as_thread(struct request *request)
 {
     struct waiter waiter = {.data = request};
+    struct wait wait = {
+        .kind = WEFT_WAIT_DUMP, .fd = -1, .deadline_ns = WEFT_NEVER};
+    struct outsider outsider;
 
+    outside_enter(&outsider, &wait, request->runtime);
     await_answer(request, &waiter, ask(request, &waiter));
+    outside_leave(&outsider);
 }
 
 int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump)

@@ -6,22 +6,32 @@
 // what was copied is good if both readings are equal. (Had it left the call
 // and come back to the very same one, the frames above would be the same.)
 //
-// Only a thread found running gets SIGURG, whose handler copies registers and
-// bytes into memory set aside. That signal, because a program that does not
-// ask for it never sees one, and nothing happens if one comes unasked.
-// What comes from others goes to the handler that was there before. If the
-// program has put another in its place, none is sent; nor to a thread that
-// blocks it, where it would stay pending and disturb a later call.
+// Only a thread found running is sent a signal, whose handler copies registers
+// and bytes into memory set aside: SIGURG unless the program chooses another,
+// because one that does not ask for it never sees it, and nothing happens if it
+// comes unasked. What comes from others goes to the handler that was there
+// before. If the program has put another in its place, none is sent; nor to a
+// thread that blocks it, where it would stay pending.
 //
-// To the kernel "running" is also one that has just been woken in a call and
-// waits for a processor: a signal then makes select return EINTR though its
-// time was up. So the thread must have used RAN_NS of processor time between
-// two looks without having gone to sleep, and run at a third one right before
-// the signal. What is left: one that enters a call between that look and the
-// signal, a few microseconds, or in which the kernel works without sleeping,
-// may see it cut short. SA_RESTART makes most calls go on; those that never
-// restart (nanosleep, poll, select, epoll_wait, recv with a time-out, semop,
-// io_uring_enter) return EINTR.
+// A signal must not meet the thread in a call: even with SA_RESTART nanosleep,
+// poll, select, epoll_wait, recv with a time-out, semop and io_uring_enter
+// return EINTR. However quickly it follows the look, the thread may have
+// entered a call in between. So it is not sent, but left to a timer on the
+// thread's own processor time, armed to go off at once. The kernel looks at
+// such timers in the tick of the processor that the thread runs on, and puts
+// the signal off to the thread's next return to user code (since Linux 5.10 on
+// x86-64: CONFIG_POSIX_CPU_TIMERS_TASK_WORK). It never wakes one that has gone
+// to sleep: a call in which the tick comes ends by itself, and the handler runs
+// after it. Price: up to a tick, 4 ms with most kernels. A thread that is asked
+// is looked at all the same, and if it has gone to sleep in a call, the timer
+// is taken back and it is read there.
+//
+// Naps cut short per 1,000 interruptions of a task that works and naps in turn
+// (./dev bench broken-naps): by a signal right after the look 3 to 44; by the
+// timer 0, nor one in 3,000 interruptions and 230,000 naps of a longer run.
+// What is left: a kernel without that option sends the signal in the tick
+// itself; if that comes in the microsecond in which the thread enters a call,
+// the call is cut short.
 //
 // Under ThreadSanitizer handlers of asynchronous signals run late, in the
 // thread's next call of its run-time: the bytes are then not those of the
@@ -37,9 +47,10 @@
 //   P2  The handler stores what it captured, then DONE (release) -> the asker
 //       (acquire).
 //
-// Rejected: a signal for all (it breaks waiting calls); ptrace by a child (it
-// breaks fewer, but needs a process); unwinding in the handler (the loader's
-// lock).
+// Rejected: a signal for all (it breaks waiting calls); going back to the call
+// in the handler (the saved registers no longer tell which it was); ptrace by a
+// child (it breaks fewer, but needs a process); perf events (often forbidden);
+// unwinding in the handler (the loader's lock).
 #include "dump/standing.h"
 
 #include <errno.h>
@@ -48,6 +59,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/lock.h"
@@ -55,9 +67,10 @@
 #include "port/port.h"
 
 enum {
-    CAPTURE_SIGNAL = SIGURG,
     BYTES_MAX = 64 << 10, // of a stack, from its innermost frame
     BLOCKED_MAX = 16,     // looks in a row: longer than in a handler
+    READS_MAX = 4,
+    SIGNALS = 65,
 #if defined(__x86_64__)
     RED_ZONE = 128, // unwind.h
 #else
@@ -65,28 +78,24 @@ enum {
 #endif
 };
 
-static const int64_t RAN_NS = 50000;
 static const int64_t GRACE_NS = 20000000;
 
 enum word { IDLE, ASKED, WRITING, DONE };
 
-// What a thread had done when it was found running.
-struct run {
-    uint64_t switches; // times it went to sleep
-    int64_t cpu_ns;
-    bool blocks; // the signal
-    bool known;
-};
-
 struct standing {
-    atomic_u32 word;  // enum word: S1
-    int tid;          // written before it is shared
-    int fd;           // the asker's: the thread's `syscall`, or -1: no looks
-    struct run run;   // the asker's: at the last look, or before it slept
-    unsigned blocked; // the asker's: looks that saw it block
-    bool stale;       // the asker's: see standing_ask
-    uintptr_t lo;     // P1
-    uintptr_t hi;     //
+    atomic_u32 word;               // enum word: S1
+    int tid;                       // written before it is shared
+    int number;                    // the signal's; the same
+    char blocks[64];               // what to say of it; the same
+    int fd;                        // the asker's: the thread's `syscall`, or -1
+    unsigned blocked;              // the asker's: looks that saw it block
+    bool stale;                    // the asker's: see standing_ask
+    bool reader;                   // of others, whose stacks may go away
+    bool armed;                    // the asker's: `alarm`
+    struct port_alarm alarm;       //
+    int64_t cpu_ns;                // the asker's: used when it was armed
+    uintptr_t lo;                  // P1
+    uintptr_t hi;                  //
     struct standing_result result; // P2
     uint64_t bytes[BYTES_MAX / sizeof(uint64_t)];
 };
@@ -112,6 +121,16 @@ UNCHECKED static void copy_words(uint64_t *to, uintptr_t from, size_t bytes)
         to[i] = source[i];
 }
 
+// The same by the kernel, to where memory ends; how many were copied.
+static size_t copy_by_kernel(uint64_t *to, uintptr_t from, size_t bytes)
+{
+    struct iovec local = {.iov_base = to, .iov_len = bytes};
+    struct iovec remote = {.iov_base = (void *)from, .iov_len = bytes};
+    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    return got < 0 ? 0 : (size_t)got & ~(sizeof *to - 1);
+}
+
 static bool is_inside(const struct standing *s, uintptr_t sp)
 {
     return sp >= s->lo && sp < s->hi;
@@ -126,7 +145,10 @@ static void copy_stack(struct standing *s, uintptr_t sp)
     lo &= ~(uintptr_t)(sizeof *s->bytes - 1);
     if (hi - lo > BYTES_MAX)
         hi = lo + BYTES_MAX;
-    copy_words(s->bytes, lo, hi - lo);
+    if (s->reader)
+        hi = lo + copy_by_kernel(s->bytes, lo, hi - lo);
+    else
+        copy_words(s->bytes, lo, hi - lo);
     s->result.memory =
         (struct unwind_memory){.lo = lo, .hi = hi, .copy = s->bytes};
 }
@@ -146,8 +168,8 @@ static const char ELSEWHERE[] = "it was not on its task's stack";
 
 // ---- In the handler ----
 
-static struct sigaction before; // under install's lock, then constant
-static const char token;        // its address tells our signals from others
+static struct sigaction before[SIGNALS]; // under install's lock, then constant
+static const char token; // its address tells our signals from others
 
 // S1. The thread is the one that `s` is of.
 static void answer(struct standing *s, const void *context)
@@ -168,17 +190,19 @@ static void answer(struct standing *s, const void *context)
 
 static void pass_on(int number, siginfo_t *info, void *context)
 {
-    if (before.sa_flags & SA_SIGINFO)
-        before.sa_sigaction(number, info, context);
-    else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
-        before.sa_handler(number);
+    const struct sigaction *other = &before[number];
+
+    if (other->sa_flags & SA_SIGINFO)
+        other->sa_sigaction(number, info, context);
+    else if (other->sa_handler != SIG_DFL && other->sa_handler != SIG_IGN)
+        other->sa_handler(number);
 }
 
 static void handle(int number, siginfo_t *info, void *context)
 {
     int kept = errno;
 
-    if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != &token)
+    if (info->si_code != SI_TIMER || info->si_value.sival_ptr != &token)
         pass_on(number, info, context);
     else if (mine != NULL)
         answer(mine, context);
@@ -264,6 +288,10 @@ static bool copy_asleep(struct standing *s, int fd, struct look *look)
 {
     char seen[sizeof look->text];
 
+    if (look->pc == 0) {
+        fail(s, "it has ended");
+        return true;
+    }
     if (!is_inside(s, look->sp)) {
         fail(s, ELSEWHERE);
         return true;
@@ -278,100 +306,99 @@ static bool copy_asleep(struct standing *s, int fd, struct look *look)
 
 // ---- Signalling ----
 
-// Once in the process, when somebody is to be interrupted for the first time.
-// `before` first: a signal may come at once.
-static void install(void)
+// Once for each signal, when somebody is to be interrupted by it for the first
+// time. `before` first: one may come at once.
+static void install(int number)
 {
     static struct lock once;
-    static bool done; // under once
+    static bool done[SIGNALS]; // under once
     struct sigaction action = {
         .sa_sigaction = handle,
         .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART,
     };
 
     lock_acquire(&once);
-    if (!done) {
+    if (!done[number]) {
         (void)sigfillset(&action.sa_mask); // nothing may jump out of it
-        ensure(sigaction(CAPTURE_SIGNAL, NULL, &before) == 0);
-        ensure(sigaction(CAPTURE_SIGNAL, &action, NULL) == 0);
-        done = true;
+        ensure(sigaction(number, NULL, &before[number]) == 0);
+        ensure(sigaction(number, &action, NULL) == 0);
+        done[number] = true;
     }
     lock_release(&once);
 }
 
-static bool find_number(const char *text, const char *key, int base,
-                        uint64_t *ret_number)
-{
-    const char *line = strstr(text, key);
-
-    if (line != NULL)
-        *ret_number = strtoull(line + strlen(key), NULL, base);
-    return line != NULL;
-}
-
-static bool read_run(const struct standing *s, struct run *ret_run)
-{
-    char text[4096];
-    uint64_t blocked = 0;
-    int fd = open_file(s, "status");
-
-    *ret_run = (struct run){0};
-    if (fd < 0)
-        return false;
-    ret_run->known =
-        read_text(fd, text, sizeof text) &&
-        find_number(text, "\nSigBlk:", 16, &blocked) &&
-        find_number(text, "\nvoluntary_ctxt_switches:", 10, &ret_run->switches);
-    (void)close(fd);
-    if (!ret_run->known)
-        return false;
-    ret_run->blocks = blocked >> (CAPTURE_SIGNAL - 1) & 1;
-    ret_run->cpu_ns = port_thread_cpu(s->tid);
-    return true;
-}
-
-static bool owns_signal(void)
+static bool owns_signal(int number)
 {
     struct sigaction now;
 
-    return sigaction(CAPTURE_SIGNAL, NULL, &now) == 0 &&
-           (now.sa_flags & SA_SIGINFO) && now.sa_sigaction == handle;
+    return sigaction(number, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == handle;
 }
 
-static void interrupt(struct standing *s)
+// Whether the thread blocks the signal; also if the kernel does not say.
+static bool blocks_signal(const struct standing *s)
 {
-    store_release(&s->word, ASKED); // S1, P1
-    if (port_thread_signal(s->tid, CAPTURE_SIGNAL, &token) == 0)
-        return;
-    store_relaxed(&s->word, IDLE); // nobody has been asked
-    fail(s, "the system refused to send it a signal");
+    static const char KEY[] = "\nSigBlk:";
+    char text[4096];
+    int fd = open_file(s, "status");
+    const char *line = NULL;
+
+    if (fd < 0)
+        return true;
+    if (read_text(fd, text, sizeof text))
+        line = strstr(text, KEY);
+    (void)close(fd);
+    if (line == NULL)
+        return true;
+    return strtoull(line + sizeof KEY - 1, NULL, 16) >> (s->number - 1) & 1;
 }
 
-// Whether a thread that has just been found running has worked since the last
-// look, and may be sent the signal. Takes down why it has no answer so far.
-static bool has_run(struct standing *s)
+static void disarm(struct standing *s)
 {
-    struct run before_it = s->run;
+    if (s->armed)
+        port_alarm_cancel(&s->alarm);
+    s->armed = false;
+}
 
-    if (!read_run(s, &s->run)) {
-        fail(s, "the kernel does not say what it does");
-        return false;
+// S1. False: the handler is at it, or has done it.
+static bool withdraw(struct standing *s)
+{
+    uint32_t word = ASKED;
+
+    if (!s->armed)
+        return true;
+    disarm(s);
+    return cas_acquire(&s->word, &word, IDLE); // S1
+}
+
+// Has a thread that runs interrupted. True: that cannot be, `fail` says why.
+static bool summon(struct standing *s)
+{
+    install(s->number);
+    if (!owns_signal(s->number)) {
+        fail(s, "it runs, and its signal has another handler than weft's");
+        return true;
     }
-    s->blocked = s->run.blocks ? s->blocked + 1 : 0;
-    fail(s, s->run.blocks ? "it blocks SIGURG, by which it would be asked"
-                          : "it got no processor, or went from call to call");
-    if (!before_it.known || before_it.switches != s->run.switches)
+    if (blocks_signal(s)) {
+        fail(s, s->blocks);
+        return ++s->blocked == BLOCKED_MAX;
+    }
+    s->blocked = 0;
+    s->cpu_ns = port_thread_cpu(s->tid);
+    store_release(&s->word, ASKED); // S1, P1
+    s->armed = port_alarm_arm(&s->alarm, s->tid, s->number, &token) == 0;
+    if (s->armed)
         return false;
-    if (s->run.cpu_ns - before_it.cpu_ns >= RAN_NS)
-        return !s->run.blocks;
-    s->run.cpu_ns = before_it.cpu_ns; // let it add up
-    return false;
+    store_relaxed(&s->word, IDLE); // nobody has been asked
+    fail(s, "the system has no timer for it");
+    return true;
 }
 
 // ---- The interface ----
 
 static bool finish(struct standing *s)
 {
+    disarm(s);
     if (s->fd >= 0)
         (void)close(s->fd);
     s->fd = -1;
@@ -386,7 +413,6 @@ void standing_ask(struct standing *s, uintptr_t lo, uintptr_t hi)
     store_relaxed(&s->word, IDLE); // S1: ours
     s->lo = lo;
     s->hi = hi;
-    s->run.known = false;
     s->blocked = 0;
     s->fd = open_file(s, "syscall");
     fail(s, "/proc cannot be read");
@@ -397,23 +423,16 @@ void standing_ask(struct standing *s, uintptr_t lo, uintptr_t hi)
 static bool look_once(struct standing *s)
 {
     struct look look;
+    bool known = look_at(s->fd, &look);
 
-    if (!look_at(s->fd, &look)) {
-        fail(s, "the kernel does not say where it stands");
-        return true;
-    }
-    if (!look.runs) {
-        s->run.known = false;
+    if (known && look.runs)
+        return s->armed ? false : summon(s);
+    if (!withdraw(s))
+        return false;
+    if (known)
         return copy_asleep(s, s->fd, &look);
-    }
-    install();
-    if (!owns_signal()) {
-        fail(s, "it runs, and SIGURG has another handler than weft's");
-        return true;
-    }
-    if (has_run(s) && look_at(s->fd, &look) && look.runs)
-        interrupt(s);
-    return s->blocked == BLOCKED_MAX;
+    fail(s, "the kernel does not say where it stands");
+    return true;
 }
 
 bool standing_advance(struct standing *s)
@@ -421,24 +440,27 @@ bool standing_advance(struct standing *s)
     if (s->stale)
         return true;
     uint32_t word = load_acquire(&s->word); // P2
-    if (word == IDLE && s->fd >= 0 && !look_once(s))
+    if (word == WRITING)
         return false;
-    return word == IDLE || word == DONE ? finish(s) : false;
+    return word == DONE || s->fd < 0 || look_once(s) ? finish(s) : false;
 }
 
 void standing_take(struct standing *s, struct standing_result *ret_result)
 {
     uint32_t word = ASKED;
     int64_t deadline_ns = port_now() + GRACE_NS;
+    const char *late = "it did not answer a signal in time";
     int error = 0;
 
+    if (s->armed && port_thread_cpu(s->tid) == s->cpu_ns)
+        late = "it got no processor";
     (void)finish(s);
     if (s->stale) {
         refuse(ret_result, "an earlier capture of it has not ended");
         return;
     }
     if (cas_acquire(&s->word, &word, IDLE)) { // S1
-        refuse(ret_result, "it did not answer a signal in time");
+        refuse(ret_result, late);
         return;
     }
     while ((word = load_acquire(&s->word)) == WRITING && // P2
@@ -450,20 +472,96 @@ void standing_take(struct standing *s, struct standing_result *ret_result)
         *ret_result = s->result;
 }
 
-// ---- Beginning and end ----
+// ---- From outside ----
 
-struct standing *standing_begin(void)
+// One that leaves its call while it is read is looked at again.
+static void try_read(struct standing *s)
+{
+    struct look look;
+
+    fail(s, "it runs");
+    for (int i = 0; i < READS_MAX; i++) {
+        if (!look_at(s->fd, &look)) {
+            fail(s, "the kernel does not say where it stands");
+            return;
+        }
+        if (!look.runs && copy_asleep(s, s->fd, &look))
+            return;
+    }
+}
+
+void standing_read(struct standing *s, int tid,
+                   struct standing_result *ret_result)
+{
+    s->tid = tid;
+    s->fd = open_file(s, "syscall");
+    if (s->fd < 0)
+        fail(s, "/proc cannot be read, or it has ended");
+    else
+        try_read(s);
+    (void)finish(s);
+    *ret_result = s->result;
+}
+
+struct standing *standing_reader_new(void)
 {
     struct standing *s = malloc(sizeof *s);
 
     if (s == NULL)
         return NULL;
+    s->fd = -1;
+    s->reader = true;
+    s->armed = false;
+    s->lo = 0;
+    s->hi = UINTPTR_MAX;
+    return s;
+}
+
+// ---- Beginning and end ----
+
+bool standing_can_use(int number)
+{
+    static const int no[] = {SIGKILL, SIGSTOP, SIGCONT, SIGTSTP, SIGTTIN,
+                             SIGTTOU, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+                             SIGTRAP, SIGABRT, SIGSYS};
+
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (number == no[i])
+            return false;
+    // Those between are the C library's own.
+    return number > 0 && number < SIGNALS &&
+           (number <= SIGSYS || number >= SIGRTMIN);
+}
+
+static void name_signal(int number, char *ret_name, size_t room)
+{
+    const char *name = sigabbrev_np(number);
+
+    if (name != NULL)
+        snprintf(ret_name, room, "SIG%s", name);
+    else
+        snprintf(ret_name, room, "signal %d", number);
+}
+
+struct standing *standing_begin(int number)
+{
+    struct standing *s = malloc(sizeof *s);
+    char name[24];
+
+    if (s == NULL)
+        return NULL;
+    name_signal(number, name, sizeof name);
+    snprintf(s->blocks, sizeof s->blocks,
+             "it blocks %s, by which it would be asked", name);
     s->tid = port_thread_id();
+    s->number = number;
     s->fd = -1;
     s->stale = false;
+    s->reader = false;
+    s->armed = false;
     store_relaxed(&s->word, IDLE); // not shared yet
     mine = s;
-    port_signal_admit(CAPTURE_SIGNAL, true);
+    port_signal_admit(number, true);
     return s;
 }
 
@@ -471,7 +569,7 @@ void standing_end(struct standing *s)
 {
     if (s == NULL)
         return;
-    port_signal_admit(CAPTURE_SIGNAL, false);
+    port_signal_admit(s->number, false);
     mine = NULL;
     free(s);
 }

@@ -492,6 +492,9 @@ bool store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
     dump->task_count = pack(s, slots);
     for (uint32_t i = 0; i < dump->task_count; i++)
         renumber_shape(&sealing, store_record(s, i)->shape);
+    for (size_t i = 0; i < dump->thread_count; i++)
+        dump->threads[i].shown.stack =
+            number(&sealing.stacks, dump->threads[i].shown.stack);
     for (size_t i = 0; i < held; i++)
         holdings[i].object = number(&sealing.objects, holdings[i].object);
     hand_over(&sealing, dump);

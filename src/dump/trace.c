@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "dump/capture.h"
+#include "dump/unchecked.h"
 
 enum { TRIES = 16 };
 
@@ -60,14 +61,16 @@ static int trace_once(struct task *task, weft_task handle,
 {
     uintptr_t pcs[FRAMES_MAX];
     struct model_stack stack;
+    struct task copy;
     const char *error;
     uint64_t word = load_acquire(&task->state); // task.h P1
 
     if (!table_is(task, handle))
         return -ESRCH;
-    if (!stands(word) || !capture_sound(task))
+    copy_words(&copy, task, sizeof copy);
+    if (!stands(word) || !capture_sound(&copy))
         return still_is(task, handle) ? -EBUSY : -ESRCH;
-    capture_stack(cache, task, pcs, &stack, &error);
+    capture_stack(cache, &copy, pcs, &stack, &error);
     // Nothing changes, but the reads above come before it: release.
     if (!cas_acq_rel(&task->state, &word, word)) // task.h P1
         return -EBUSY;

@@ -166,9 +166,20 @@ int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
 int port_thread_id(void); // the kernel's number of the calling thread
 
-// Sends a signal with a value to a thread of this process. 0, or -ESRCH (no
-// such thread), -EAGAIN (too many pending).
-int port_thread_signal(int tid, int number, const void *value);
+// A signal with a value for a thread of this process, in the next tick of the
+// processor that it runs on: it interrupts no system call and wakes nobody, but
+// waits until the thread uses its processor. (Kernels without
+// CONFIG_POSIX_CPU_TIMERS_TASK_WORK: save a call that is just being entered.)
+struct port_alarm {
+    void *timer;
+};
+
+// 0, or -EINVAL (no such thread), -EAGAIN (no more timers).
+int port_alarm_arm(struct port_alarm *alarm, int tid, int number,
+                   const void *value);
+
+// Takes it back; the signal may have been sent.
+void port_alarm_cancel(struct port_alarm *alarm);
 
 // Nanoseconds of processor time used by a thread of this process; -1: none.
 int64_t port_thread_cpu(int tid);

@@ -421,25 +421,42 @@ int port_thread_start(struct port_thread *thread, const char *name,
     return 0;
 }
 
-int port_thread_signal(int tid, int number, const void *value)
+// The kernel's encoding: ~TID, of one thread (4), in nanoseconds (2).
+static clockid_t clock_of_thread(int tid)
 {
-    siginfo_t info = {.si_signo = number, .si_code = SI_QUEUE};
+    return (clockid_t)(~(unsigned)tid << 3 | 4 | 2);
+}
 
-    info.si_pid = getpid();
-    info.si_uid = getuid();
-    info.si_value.sival_ptr = (void *)(uintptr_t)value;
-    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, number, &info) == 0)
+int port_alarm_arm(struct port_alarm *alarm, int tid, int number,
+                   const void *value)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
+                             .sigev_signo = number};
+    struct itimerspec at_once = {.it_value.tv_nsec = 1};
+    timer_t timer;
+
+    event.sigev_value.sival_ptr = (void *)(uintptr_t)value;
+    event._sigev_un._tid = tid; // the C library has no other name for it
+    if (timer_create(clock_of_thread(tid), &event, &timer) != 0)
+        return last_error();
+    alarm->timer = timer;
+    if (timer_settime(timer, 0, &at_once, NULL) == 0)
         return 0;
-    return last_error();
+    int error = last_error(); // it has just ended
+    (void)timer_delete(timer);
+    return error;
+}
+
+void port_alarm_cancel(struct port_alarm *alarm)
+{
+    (void)timer_delete(alarm->timer);
 }
 
 int64_t port_thread_cpu(int tid)
 {
-    // The kernel's encoding: ~TID, of one thread (4), in nanoseconds (2).
-    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 4 | 2);
     struct timespec at;
 
-    if (clock_gettime(clock, &at) != 0)
+    if (clock_gettime(clock_of_thread(tid), &at) != 0)
         return -1;
     return at.tv_sec * SECOND_NS + at.tv_nsec;
 }

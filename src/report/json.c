@@ -190,6 +190,8 @@ static void put_summary(struct json_view *view)
     json_int(json, (int64_t)view->groups.count);
     json_key(json, "findings");
     json_int(json, (int64_t)dump->finding_count);
+    json_key(json, "threads");
+    json_int(json, (int64_t)dump->thread_count);
     json_close(json, '}');
 }
 
@@ -231,6 +233,11 @@ static int choose_tasks(struct json_view *view)
     }
     for (size_t i = 0; i < dump->worker_count; i++)
         list_id(view, dump->workers[i].task);
+    for (size_t i = 0; i < dump->thread_count; i++) {
+        const weft_dump_thread *thread = &dump->threads[i].shown;
+        list_id(view, thread->task);
+        list_id(view, thread->runtime ? 0 : thread->wait_task);
+    }
     for (size_t i = 0; i < dump->object_count && i < JSON_TASKS_MAX; i++)
         list_id(view, dump->objects[i].owner);
     return 0;
@@ -242,8 +249,8 @@ static void put_document(struct json_view *view)
 {
     struct json *json = &view->json;
     static void (*const sections[])(struct json_view *) = {
-        json_modules, json_frames, json_stacks, json_sites,    json_objects,
-        json_workers, json_tasks,  json_groups, json_findings,
+        json_modules, json_frames, json_stacks, json_sites,   json_objects,
+        json_workers, json_tasks,  json_groups, json_threads, json_findings,
     };
 
     json_open(json, '{');

@@ -1,5 +1,4 @@
 // json_tasks.c -- Objects, workers, tasks and groups as JSON.
-#include "dump/calls.h"
 #include "report/json_view.h"
 
 const char *json_state_name(unsigned state)
@@ -181,24 +180,12 @@ void json_objects(struct json_view *view)
 
 static void put_syscall(struct json *json, const weft_dump_worker *worker)
 {
-    int fd_arg;
-
     json_key(json, "syscall");
-    if (!worker->in_syscall) {
-        json_null(json);
-        return;
-    }
-    json_open(json, '{');
-    json_key(json, "number");
-    json_int(json, worker->syscall);
-    json_key(json, "name");
-    json_text(json, calls_name(worker->syscall, &fd_arg));
-    json_key(json, "fd");
-    if (worker->syscall_fd < 0)
-        json_null(json);
+    if (worker->in_syscall)
+        json_syscall(json, worker->syscall, worker->syscall_fd,
+                     worker->syscall_fd_name, worker->syscall_ns);
     else
-        json_int(json, worker->syscall_fd);
-    json_close(json, '}');
+        json_null(json);
 }
 
 void json_workers(struct json_view *view)

@@ -50,6 +50,12 @@ void json_workers(struct json_view *view);
 void json_tasks(struct json_view *view);
 void json_groups(struct json_view *view);
 
+// json_threads.c: the threads; a system call as the value of "syscall", with
+// the time spent in it, or 0 if that is not known.
+void json_threads(struct json_view *view);
+void json_syscall(struct json *json, long call, int fd, const char *fd_name,
+                  int64_t in_call_ns);
+
 // json_findings.c
 void json_findings(struct json_view *view);
 

@@ -46,6 +46,8 @@ static atomic_u32 turn;                    // P1: of the thread that serves
 
 static bool catchable(int number)
 {
+    if (number > SIGSYS && number < SIGRTMIN)
+        return false; // the C library's own
     return number > 0 && number < SIGNALS && number != SIGKILL &&
            number != SIGSTOP && number != SIGSEGV && number != SIGBUS;
 }
@@ -71,7 +73,7 @@ static int number_of_name(const char *name)
 
 // The signal to listen to, or 0. A mistake of the environment's does not keep
 // a program from running.
-static int choose(int number)
+static int choose(const struct weft_runtime *runtime, int number)
 {
     const char *name = getenv("WEFT_DUMP_SIGNAL");
 
@@ -80,6 +82,12 @@ static int choose(int number)
     if (name == NULL || name[0] == '\0')
         return 0;
     number = number_of_name(name);
+    if (number == runtime->capture_signal) {
+        warn("WEFT_DUMP_SIGNAL=%s is the signal by which tasks that run are "
+             "captured: ignored",
+             name);
+        return 0;
+    }
     if (catchable(number))
         return number;
     warn("WEFT_DUMP_SIGNAL=%s names no signal that can be caught: ignored",
@@ -301,7 +309,7 @@ static int add_listener(struct weft_runtime *runtime, int number,
 
 int signal_begin(struct weft_runtime *runtime, int number, const char *path)
 {
-    number = choose(number);
+    number = choose(runtime, number);
     if (number <= 0)
         return number;
     lock_acquire(&lock);

@@ -181,6 +181,7 @@ static void print_all(struct view *view)
     view_end_line(view);
     view_print_findings(view);
     view_print_groups(view);
+    view_print_threads(view);
     print_foot(view);
 }
 

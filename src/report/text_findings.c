@@ -320,7 +320,12 @@ static void print_no_yield(struct view *view,
     int found = names_find_top(dump, model_task(dump, task).stack, &frame);
     view_check(view, found);
     if (found > 0) {
-        str_add(line, ", now in ");
+        str_add(line, ",");
+        if (line->columns > 56) { // no room for it
+            view_end_line(view);
+            str_add(line, "    ");
+        }
+        str_add(line, " now in ");
         frames_add_function(line, &frame, 30);
         str_pad(line, 0, 2);
         frames_add_location(line, &frame, VIEW_COLUMNS - 2 - line->columns);

@@ -597,7 +597,7 @@ static void print_end(struct view *view, const struct model_stack *stack)
     }
 }
 
-static void print_stack(struct view *view, uint32_t index)
+void view_print_stack(struct view *view, uint32_t index)
 {
     if (index >= view->dump->stack_count)
         return;
@@ -680,7 +680,7 @@ static void print_group(struct view *view, const struct group *group)
         view_print_summary(view, group);
     else
         print_tasks(view, group);
-    print_stack(view, model_task(view->dump, group->first).stack);
+    view_print_stack(view, model_task(view->dump, group->first).stack);
     view_end_line(view);
 }
 

@@ -74,17 +74,33 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
         str_addf(str, "0x%llx", (unsigned long long)about->address);
 }
 
-void view_add_syscall(struct str *str, const weft_dump_worker *worker)
+void view_add_call(struct str *str, long call, int fd, const char *fd_name)
 {
     int fd_arg;
-    const char *name = calls_name(worker->syscall, &fd_arg);
+    const char *name = calls_name(call, &fd_arg);
 
     if (name)
         str_add(str, name);
     else
-        str_addf(str, "number %ld", worker->syscall);
-    if (worker->syscall_fd >= 0)
-        str_addf(str, "(fd %d)", worker->syscall_fd);
+        str_addf(str, "number %ld", call);
+    if (fd < 0)
+        return;
+    str_addf(str, "(fd %d", fd);
+    if (fd_name) {
+        str_add(str, " = ");
+        str_add_tail(str, fd_name, 30);
+    }
+    str_add(str, ")");
+}
+
+void view_add_syscall(struct str *str, const weft_dump_worker *worker)
+{
+    view_add_call(str, worker->syscall, worker->syscall_fd,
+                  worker->syscall_fd_name);
+    if (worker->syscall_ns > 0) {
+        str_add(str, " for ");
+        str_add_time(str, worker->syscall_ns);
+    }
 }
 
 void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns)

@@ -38,8 +38,12 @@ const char *view_object_word(enum weft_object_kind kind);
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);
 
-// write(fd 9), or nanosleep: the system call that a worker sits in.
+// write(fd 9 = socket:[88123]) for 14m 2s, or nanosleep: the system call that a
+// worker sits in.
 void view_add_syscall(struct str *str, const weft_dump_worker *worker);
+
+// The same without the time. `fd` may be -1, its name NULL.
+void view_add_call(struct str *str, long call, int fd, const char *fd_name);
 
 // A span of times, or one if both read alike.
 void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns);
@@ -52,6 +56,12 @@ void view_print_findings(struct view *view);
 
 // text_groups.c: the groups, with an empty line after each.
 void view_print_groups(struct view *view);
+
+// text_groups.c: the frames of a stack, and how it ends.
+void view_print_stack(struct view *view, uint32_t index);
+
+// text_threads.c: the threads that are no workers, if there are any.
+void view_print_threads(struct view *view);
 
 // text_summary.c: what stands in place of the tasks of a big group.
 void view_print_summary(struct view *view, const struct group *group);

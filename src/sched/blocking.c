@@ -8,20 +8,26 @@
 //       adds a job or stops the pool moves it under the lock (release), then
 //       wakes: so the sleeper has either seen the job, or wakes.
 //
+//   I2  A thread is in `serving` until it ends. A dump that has found it there
+//       pins it; it ends when it is in the list no more, and has no pins.
+//
 // Threads are detached in effect: the last thing that one does with the pool
 // is to count itself out and move `gone`; blocking_deinit waits for that.
 #include "sched/blocking.h"
 
 #include <errno.h>
 
+#include "sched/runtime.h"
+
 enum { THREADS_MAX = 512 };
 
 static const int64_t KEEP_NS = INT64_C(10000000000);
 
-void blocking_init(struct blocking *blocking)
+void blocking_init(struct blocking *blocking, struct weft_runtime *runtime)
 {
-    *blocking = (struct blocking){0};
+    *blocking = (struct blocking){.runtime = runtime};
     list_init(&blocking->jobs);
+    list_init(&blocking->serving);
 }
 
 // Sleeps until called; the lock is held before and after. False: the time of
@@ -54,27 +60,109 @@ static void ring(struct blocking *blocking, uint32_t count)
     port_futex_wake(&blocking->bell, count);
 }
 
-static void *serve(void *arg)
+// The lock is held before and after.
+static void run(struct blocking *blocking, struct pool_thread *self,
+                struct job *job)
 {
-    struct blocking *blocking = arg;
+    self->fn = job->fn;
+    self->task = job->task;
+    self->since = port_ticks();
+    lock_release(&blocking->lock);
+    job->run(job);
+    lock_acquire(&blocking->lock);
+    self->fn = NULL;
+    self->task = 0;
+    self->since = port_ticks();
+}
+
+// I2. The lock is held before and after.
+static void leave(struct blocking *blocking, struct pool_thread *self)
+{
+    uint32_t pins;
+
+    list_remove(&self->link);
+    while ((pins = load_relaxed(&self->pins)) > 0) { // under the lock
+        lock_release(&blocking->lock);
+        (void)port_futex_wait(&self->pins, pins, INT64_MAX);
+        lock_acquire(&blocking->lock);
+    }
+}
+
+// While the lock is held the pool, and so the runtime, cannot go away.
+static void serve_all(struct blocking *blocking, struct pool_thread *self)
+{
     struct list *link;
 
-    lock_acquire(&blocking->lock);
+    list_push_back(&blocking->serving, &self->link); // I2
+    self->since = port_ticks();
     for (;;) {
-        while ((link = list_pop_front(&blocking->jobs)) != NULL) {
-            struct job *job = container_of(link, struct job, link);
-            lock_release(&blocking->lock);
-            job->run(job);
-            lock_acquire(&blocking->lock);
-        }
+        while ((link = list_pop_front(&blocking->jobs)) != NULL)
+            run(blocking, self, container_of(link, struct job, link));
         if (blocking->stopping || !await_call(blocking))
             break;
     }
+    leave(blocking, self);
+}
+
+static void *serve(void *arg)
+{
+    struct blocking *blocking = arg;
+    const struct trace_ops *trace = blocking->runtime->trace;
+    struct pool_thread self = {.tid = port_thread_id()};
+
+    if (trace != NULL)
+        trace->pool_begins(blocking->runtime, &self);
+    lock_acquire(&blocking->lock);
+    serve_all(blocking, &self);
+    lock_release(&blocking->lock);
+    if (trace != NULL)
+        trace->pool_ends(&self);
+
+    lock_acquire(&blocking->lock);
     blocking->threads--;
     store_release(&blocking->gone, load_relaxed(&blocking->gone) + 1); // P1
     lock_release(&blocking->lock);
     port_futex_wake(&blocking->gone, 1); // only the address is used
     return NULL;
+}
+
+size_t blocking_pin(struct blocking *blocking, struct pool_thread **threads,
+                    struct pool_thread *copies, size_t room)
+{
+    struct list *head = &blocking->serving;
+    size_t count = 0;
+
+    lock_acquire(&blocking->lock);
+    for (struct list *at = head->next; at != head; at = at->next, count++) {
+        struct pool_thread *thread = container_of(at, struct pool_thread, link);
+        if (count >= room)
+            continue;
+        store_relaxed(&thread->pins, load_relaxed(&thread->pins) + 1);
+        threads[count] = thread;
+        copies[count].tid = thread->tid;
+        copies[count].fn = thread->fn;
+        copies[count].task = thread->task;
+        copies[count].since = thread->since;
+    }
+    lock_release(&blocking->lock);
+    return count;
+}
+
+bool blocking_still(struct blocking *blocking, const struct pool_thread *thread,
+                    const struct pool_thread *copy)
+{
+    lock_acquire(&blocking->lock);
+    bool still = thread->since == copy->since;
+    lock_release(&blocking->lock);
+    return still;
+}
+
+void blocking_unpin(struct blocking *blocking, struct pool_thread *thread)
+{
+    lock_acquire(&blocking->lock);
+    store_relaxed(&thread->pins, load_relaxed(&thread->pins) - 1); // I2
+    lock_release(&blocking->lock);
+    port_futex_wake(&thread->pins, 1); // only the address is used
 }
 
 // I1. The lock is held.

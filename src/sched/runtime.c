@@ -138,7 +138,7 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
         error = take_tag(runtime);
     if (error != 0)
         return error;
-    blocking_init(&runtime->blocking);
+    blocking_init(&runtime->blocking, runtime);
     store_relaxed(&runtime->next_id, 1); // not shared yet
     error = table_init(&runtime->table, runtime->tag, (uint32_t)port_random());
     if (error != 0)

@@ -82,6 +82,8 @@ struct worker {
     atomic_u32 presence;            // dump/rendezvous.c
     _Atomic(struct task *) current; // release by its worker, for dumps
     atomic_u64 current_since;       // ticks; relaxed: a figure
+    atomic_u64 still_cpu;           // W1 in watchdog.c
+    atomic_u64 still_since;         // ticks; W1 in watchdog.c
 } __attribute__((aligned(64)));     // no line shared with the next
 
 // What trace_asked says.
@@ -106,6 +108,10 @@ struct trace_ops {
     // In a worker's thread, before its first task and after its last.
     void (*worker_begins)(struct worker *worker);
     void (*worker_ends)(struct worker *worker);
+    // In a thread of the pool, before its first call and after its last.
+    void (*pool_begins)(struct weft_runtime *runtime,
+                        struct pool_thread *thread);
+    void (*pool_ends)(struct pool_thread *thread);
 };
 
 enum runtime_phase {
@@ -145,6 +151,7 @@ struct weft_runtime {
     int64_t no_yield_ns;           //
     int64_t dump_patience_ns;      //
     int64_t dump_grace_ns;         //
+    int capture_signal;            //
 };
 
 // The worker of the calling thread, NULL in others. The address must not be

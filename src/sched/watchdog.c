@@ -6,12 +6,30 @@
 // worker has run the same task since the last tick while somebody sleeps, and
 // something waits for it; if so it wakes a sleeper, which searches, steals,
 // and then sleeps in the driver. It ticks seldom while everyone sleeps.
+//
+// Of a worker that stays inside a task it notes since when its thread has used
+// no processor time. If a dump finds that thread in a system call, and the
+// figure still the same, it has sat in this one call for at least so long.
+//
+//   W1  still_since is stored before still_cpu (release) -> a dump loads
+//       still_cpu (acquire), then still_since, which belongs to that figure or
+//       is later: the time told may be too short, never too long.
 #include "sched/runtime.h"
 
 enum {
     TICK_NS = 10000000,
     TICK_IDLE_NS = 100000000,
 };
+
+static void watch_sleep(struct worker *worker)
+{
+    int64_t cpu = port_thread_cpu((int)load_relaxed(&worker->tid)); // a figure
+
+    if (cpu < 0 || (uint64_t)cpu == load_relaxed(&worker->still_cpu))
+        return;
+    store_relaxed(&worker->still_since, port_ticks());
+    store_release(&worker->still_cpu, (uint64_t)cpu); // W1
+}
 
 // Whether a worker is where it was at the last tick, inside a task, and keeps
 // something from others. Figures a moment old will do: it looks again.
@@ -22,6 +40,8 @@ static bool keeps_back(struct worker *worker, struct core *core, uint64_t *runs)
     bool still = *runs == now && load_relaxed(&worker->current) != NULL;
 
     *runs = now;
+    if (still)
+        watch_sleep(worker);
     return still && (load_relaxed(&core->next) != NULL ||
                      queue_length(&core->queue) > 0 ||
                      !driver_is_taken(&runtime->driver));

@@ -74,7 +74,11 @@ void *blocking_run_aside(weft_task_fn *fn, void *arg)
 
 int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result)
 {
-    struct call call = {.job.run = run, .fn = fn, .arg = arg};
+    struct call call = {
+        .job = {.run = run, .fn = (const void *)(uintptr_t)fn},
+        .fn = fn,
+        .arg = arg,
+    };
     struct task *task = task_self();
 
     if (fn == NULL)
@@ -84,6 +88,7 @@ int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result)
     // Relaxed: a cancel that comes at the same moment may as well come later.
     if (load_relaxed(&task->flags) & TASK_CANCELED)
         return -ECANCELED;
+    call.job.task = task->id;
     list_init(&call.waiters);
     int error = blocking_submit(&worker_self()->runtime->blocking, &call.job);
     if (error != 0)

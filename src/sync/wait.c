@@ -11,11 +11,16 @@
 
 #include <errno.h>
 
+#include "sync/outside.h"
+
 static void record(struct task *task, const struct wait *wait,
                    int64_t deadline_ns)
 {
     task->wait_kind = (uint8_t)wait->kind;
     task->wait_object = wait->object;
+    if (wait->kind == WEFT_WAIT_JOIN) // its slot may be another's by the time
+        task->wait_object =           // that a dump reads this
+            (const void *)(uintptr_t)((const struct task *)wait->object)->id;
     task->wait_fd = wait->fd;
     task->wait_write = wait->write;
     task->wait_deadline = deadline_ns;
@@ -68,6 +73,21 @@ static int park_task(struct worker *worker, struct task *task,
     return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
 }
 
+// A thread of the program's.
+static int block_thread(const struct wait *wait, struct lock *lock,
+                        struct list *queue, struct waiter *waiter)
+{
+    const struct task *joined =
+        wait->kind == WEFT_WAIT_JOIN ? wait->object : NULL;
+    struct outsider outsider;
+
+    outside_enter(&outsider, wait, joined == NULL ? NULL : runtime_of(joined));
+    enqueue(lock, queue, waiter);
+    int outcome = waiter_block(waiter, wait->deadline_ns);
+    outside_leave(&outsider);
+    return outcome;
+}
+
 int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
               struct waiter *waiter)
 {
@@ -84,9 +104,12 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
     outcome = task == NULL ? 0 : ended_already(task, wait, deadline_ns);
     if (outcome != 0)
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
-    enqueue(lock, queue, waiter);
-    outcome = task == NULL ? waiter_block(waiter, deadline_ns)
-                           : park_task(worker, task, deadline_ns, waiter);
+    if (task == NULL) {
+        outcome = block_thread(wait, lock, queue, waiter);
+    } else {
+        enqueue(lock, queue, waiter);
+        outcome = park_task(worker, task, deadline_ns, waiter);
+    }
     // Any other outcome is the object's own, by a waker that has taken the
     // waiter out; the object may be gone by now.
     if (outcome == ETIMEDOUT || outcome == ECANCELED)

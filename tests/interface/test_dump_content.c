@@ -643,7 +643,7 @@ static void *stacks_body(void *arg)
     expect(even != odd);
     for (int i = 0; i < 20; i++)
         expect_is(task_of(dump, tasks[i]).stack, i % 2 == 0 ? even : odd);
-    expect_is(info_of(dump).stacks, 3); // with ours
+    expect_is(info_of(dump).stacks, 4); // with ours, and the main thread's
     chain_of_stack(dump, even, &chain);
     check_inlined(&chain);
     expect_is(chain.end, WEFT_STACK_WHOLE);

@@ -79,6 +79,18 @@ static void test_bad_options_are_refused(void **state)
     bad = good, bad.no_yield_ns = -1, expect_refused(bad);
     bad = good, bad.dump_patience_ns = -1, expect_refused(bad);
     bad = good, bad.dump_patience_ns = 250 * MS + 1, expect_refused(bad);
+    bad = good, bad.dump_grace_ns = -1, expect_refused(bad);
+    bad = good, bad.dump_grace_ns = 250 * MS + 1, expect_refused(bad);
+    bad.dump_patience_ns = 10 * MS, bad.dump_grace_ns = 10 * MS + 1;
+    expect_refused(bad);
+    bad = good, bad.capture_signal = -1, expect_refused(bad);
+    bad = good, bad.capture_signal = 9, expect_refused(bad);  // SIGKILL
+    bad = good, bad.capture_signal = 11, expect_refused(bad); // SIGSEGV
+    bad = good, bad.capture_signal = 32, expect_refused(bad); // the C library's
+    bad = good, bad.capture_signal = 10000, expect_refused(bad);
+    bad = good, bad.capture_signal = bad.dump_signal = 10;
+    expect_refused(bad);
+    bad = good, bad.dump_signal = 32, expect_refused(bad);
     bad = good, bad.dump_signal = -2, expect_refused(bad);
     bad = good, bad.dump_signal = 10000, expect_refused(bad);
     bad = good, bad.dump_signal = 9, expect_refused(bad); // SIGKILL
@@ -106,6 +118,8 @@ static void test_options_at_their_bounds(void **state)
         .stack_size = 16384,
         .max_tasks = 16777216,
         .dump_patience_ns = 250 * MS,
+        .dump_grace_ns = 250 * MS,
+        .capture_signal = 64, // SIGRTMAX
         .no_yield_ns = INT64_MAX,
         .dump_signal = -1,
         .workers = 64,
@@ -115,6 +129,7 @@ static void test_options_at_their_bounds(void **state)
     options.stack_size = 1 << 30;
     options.max_tasks = 1;
     options.dump_patience_ns = 1;
+    options.dump_grace_ns = 1;
     options.no_yield_ns = 1;
     assert_int_equal(weft_run(&options, echo, NULL, NULL), 0);
 }

@@ -208,6 +208,31 @@ static void labels(void **state)
     weft_dump_free(dump);
 }
 
+static void threads(void **state)
+{
+    weft_dump *dump = make_example();
+    weft_dump_thread thread;
+    weft_dump_info about;
+
+    (void)state;
+    assert_int_equal(weft_dump_get_thread(dump, 0, &thread), -ENOENT);
+    dump->threads = calloc(2, sizeof *dump->threads);
+    assert_non_null(dump->threads);
+    dump->thread_count = 2;
+    dump->threads[1].shown = (weft_dump_thread){
+        .tid = 77, .state = WEFT_THREAD_CALLING, .task = 4, .syscall_fd = -1};
+    dump->threads[1].fd_name = strdup("pipe:[1]");
+    assert_int_equal(weft_dump_get_info(dump, &about), 0);
+    assert_int_equal(about.threads, 2);
+    assert_int_equal(weft_dump_get_thread(dump, 1, &thread), 0);
+    assert_int_equal(thread.tid, 77);
+    assert_int_equal(thread.task, 4);
+    assert_int_equal(weft_dump_get_thread(dump, 2, &thread), -ENOENT);
+    assert_int_equal(weft_dump_get_thread(NULL, 0, &thread), -EINVAL);
+    assert_int_equal(weft_dump_get_thread(dump, 0, NULL), -EINVAL);
+    weft_dump_free(dump);
+}
+
 // A dump is freed by the last of those who hold it.
 static void shared(void **state)
 {
@@ -228,7 +253,8 @@ int main(void)
         cmocka_unit_test(info),     cmocka_unit_test(tasks),
         cmocka_unit_test(objects),  cmocka_unit_test(places),
         cmocka_unit_test(findings), cmocka_unit_test(ids),
-        cmocka_unit_test(labels),   cmocka_unit_test(shared),
+        cmocka_unit_test(labels),   cmocka_unit_test(threads),
+        cmocka_unit_test(shared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,30 +454,31 @@ static void *signal_value;
 static void take_signal(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    if (info->si_code == SI_QUEUE && number == SIGUSR2)
+    if (info->si_code == SI_TIMER && number == SIGUSR2)
         signal_value = info->si_value.sival_ptr;
     (void)add_seq_cst(&signals_taken, 1);
 }
 
-static void test_thread_signal(void **state)
+static void test_alarm(void **state)
 {
     struct sigaction action = {.sa_sigaction = take_signal,
                                .sa_flags = SA_SIGINFO};
     struct sigaction before;
+    struct port_alarm alarm;
     int tid = port_thread_id();
 
     (void)state;
     assert_int_equal(sigaction(SIGUSR2, &action, &before), 0);
-    port_signal_admit(SIGUSR2, false);
-    assert_int_equal(port_thread_signal(tid, SIGUSR2, &before), 0);
-    assert_int_equal(load_seq_cst(&signals_taken), 0);
     port_signal_admit(SIGUSR2, true);
+    assert_int_equal(port_alarm_arm(&alarm, tid, SIGUSR2, &before), 0);
     while (load_seq_cst(&signals_taken) == 0)
-        (void)sched_yield();
+        continue; // it needs processor time
+    port_alarm_cancel(&alarm);
     assert_int_equal(load_seq_cst(&signals_taken), 1);
     assert_ptr_equal(signal_value, &before);
     assert_int_equal(sigaction(SIGUSR2, &before, NULL), 0);
-    assert_int_equal(port_thread_signal(0x3fffffff, SIGUSR2, NULL), -ESRCH);
+    assert_int_equal(port_alarm_arm(&alarm, 0x0fffffff, SIGUSR2, NULL),
+                     -EINVAL);
 }
 
 static void test_thread_cpu(void **state)
@@ -769,7 +770,7 @@ int main(void)
         cmocka_unit_test(test_stacks_are_not_inherited),
         cmocka_unit_test(test_thread_blocks_signals),
         cmocka_unit_test(test_thread_start_fails),
-        cmocka_unit_test(test_thread_signal),
+        cmocka_unit_test(test_alarm),
         cmocka_unit_test(test_thread_cpu),
         cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_random_differs),
