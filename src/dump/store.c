@@ -6,11 +6,11 @@
 //        leave or move, so of two who add one key at a time, the second to
 //        come meets the first's entry; the item that it had filled is left
 //        unused, and store_seal drops it.
-//   I1  A finder is a row of tables, each eight times as large as the one before,
-//       the last with twice as many entries as there can be items. A key is in
-//       the first table that had an empty entry in the key's window when it
-//       came, and entries never leave; so a search ends at the first empty
-//       entry. Few keys thus stay on few pages.
+//   I1  A finder is a row of tables, each eight times as large as the one
+//       before, the last with twice as many entries as there can be items. A
+//       key is in the first table that had an empty entry in the key's window
+//       when it came, and entries never leave; so a search ends at the first
+//       empty entry. Few keys thus stay on few pages.
 #include "dump/store.h"
 
 #include <stdlib.h>

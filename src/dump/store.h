@@ -120,9 +120,10 @@ uint32_t store_object(struct store *store, const struct model_object *found);
 struct record *store_record(struct store *store, uint32_t slot);
 
 // Once all is captured: packs the records of `slots` slots, in their order, and
-// numbers all else by first use, the stacks of the dump's threads too. Fills in the dump's arrays, which stay in the
-// store, and hands the store over to it. False: something did not fit, or there
-// is no memory; the store stays the caller's.
+// numbers all else by first use, the stacks of the dump's threads too. Fills in
+// the dump's arrays, which stay in the store, and hands the store over to it.
+// False: something did not fit, or there is no memory; the store stays the
+// caller's.
 bool store_seal(struct store *store, uint32_t slots, struct weft_dump *dump);
 
 #endif

@@ -362,7 +362,7 @@ int groups_init(struct groups *groups, const weft_dump *dump)
 
     *groups = (struct groups){0};
     groups->tasks = malloc(tasks * sizeof(*groups->tasks));
-    groups->group_of = malloc(tasks * sizeof(*groups->group_of));
+    groups->group_of = calloc(tasks, sizeof(*groups->group_of));
     int failed = groups->tasks && groups->group_of ? 0 : -ENOMEM;
     if (!failed)
         failed = classify(&builder);
