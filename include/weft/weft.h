@@ -6,6 +6,7 @@
 #include <weft/blocking.h>
 #include <weft/channel.h>
 #include <weft/dump.h>
+#include <weft/findings.h>
 #include <weft/metrics.h>
 #include <weft/mutex.h>
 #include <weft/net.h>

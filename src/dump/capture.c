@@ -19,12 +19,14 @@
 #include "base/panic.h"
 #include "dump/barrier.h"
 #include "dump/calls.h"
+#include "dump/finder.h"
 #include "dump/fp_search.h"
 #include "dump/intern.h"
 #include "dump/standing.h"
 #include "dump/steal_all.h"
 #include "sync/channel.h"
 #include "sync/mutex.h"
+#include "sync/scope.h"
 
 // How long those who run may take to answer the signal: a thread that is not
 // kept from running by others does in some 20 us.
@@ -349,6 +351,20 @@ static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
     return index;
 }
 
+static void add_peers(const struct work *work, const struct channel_peers *from,
+                      struct model_peers *ret_peers)
+{
+    _Static_assert((int)CHANNEL_PEERS == (int)MODEL_PEERS, "all are kept");
+    for (uint32_t i = 0; i < MODEL_PEERS; i++) {
+        bool own = CHANNEL_PEER_TAG(from->ids[i]) == work->runtime->tag;
+        ret_peers->ids[i] = from->ids[i] == 0 ? 0
+                            : own             ? CHANNEL_PEER_ID(from->ids[i])
+                                              : MODEL_OUTSIDE;
+    }
+    ret_peers->last_ns = ago(work, from->last);
+    ret_peers->more = from->more;
+}
+
 static uint32_t add_channel(struct work *work, struct weft_channel *channel)
 {
     bool is_new;
@@ -360,11 +376,15 @@ static uint32_t add_channel(struct work *work, struct weft_channel *channel)
     o->kind = WEFT_OBJECT_CHANNEL;
     if (channel->name[0] != '\0')
         o->name = text(work, channel->name);
+    struct model_channel about = {0};
     // Never held for long: whoever holds it runs, and cannot park with it.
     lock_acquire(&channel->lock);
     o->used = channel->count;
+    add_peers(work, &channel->sent, &about.sent);
+    add_peers(work, &channel->received, &about.received);
     lock_release(&channel->lock);
     o->limit = channel->capacity;
+    o->peers = intern_channel(&work->intern, &about);
     return index;
 }
 
@@ -391,6 +411,9 @@ static void add_wait(struct work *work, const struct task *task,
         break;
     case WEFT_WAIT_JOIN:
         m->wait_task = ((const struct task *)object)->id;
+        break;
+    case WEFT_WAIT_SCOPE:
+        m->wait_scope = intern_scope(&work->intern, (uintptr_t)object);
         break;
     case WEFT_WAIT_FD:
         m->wait_fd = task->wait_fd;
@@ -450,6 +473,8 @@ static void add_facts(struct work *work, const struct task *task, uint64_t word,
         .held = WEFT_NONE,
         .stack = WEFT_NONE,
         .site = intern_site(&work->intern, task->site),
+        .scope = intern_scope(&work->intern, scope_address(task)),
+        .wait_scope = WEFT_NONE,
         .worker = WEFT_NONE,
         .queue_place = WEFT_NONE,
         .wait_fd = -1,
@@ -681,7 +706,7 @@ static int prepare(struct work *work, struct weft_runtime *runtime)
     work->now = port_ticks();
     work->now_ns = port_now();
     dump->wall_time_ns = port_wall_now();
-    dump->no_yield_ns = runtime->no_yield_ns;
+    finder_attach(runtime, dump);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dump/finder.h"
 #include "dump/findings.h"
 
 // ---- Who waits for what, who holds what ----
@@ -176,6 +177,7 @@ int dump_complete(struct weft_dump *dump)
             error = add_process(dump);
         if (error == 0)
             error = add_edges(dump);
+        dump->outsiders = finder_sees_outsiders();
         if (error == 0)
             error = findings_add(dump);
         dump->completed = error;

@@ -10,6 +10,7 @@ void intern_deinit(struct intern *intern)
     map_deinit(&intern->stacks);
     map_deinit(&intern->sites);
     map_deinit(&intern->objects);
+    map_deinit(&intern->scopes);
 }
 
 static uint32_t fail(struct intern *intern)
@@ -78,20 +79,51 @@ uint32_t intern_stack(struct intern *intern, const struct model_stack *stack,
     return add_stack(intern, key, stack, pcs);
 }
 
-uint32_t intern_site(struct intern *intern, uintptr_t pc)
+// A list of addresses, each once.
+static uint32_t intern_address(struct intern *intern, struct map *map,
+                               uintptr_t **list, size_t *count, size_t *room,
+                               uintptr_t address)
 {
-    struct weft_dump *dump = intern->dump;
-    const uint32_t *found = map_find(&intern->sites, pc);
-    uint32_t index = (uint32_t)dump->site_count;
+    const uint32_t *found = map_find(map, address);
+    uint32_t index = (uint32_t)*count;
 
     if (found != NULL)
         return *found;
-    if (!grow(&dump->sites, &intern->site_room, dump->site_count + 1,
-              sizeof *dump->sites) ||
-        !map_add(&intern->sites, pc, index))
+    if (!grow(list, room, *count + 1, sizeof **list) ||
+        !map_add(map, address, index))
         return fail(intern);
-    dump->sites[dump->site_count++] = pc;
+    (*list)[(*count)++] = address;
     return index;
+}
+
+uint32_t intern_site(struct intern *intern, uintptr_t pc)
+{
+    struct weft_dump *dump = intern->dump;
+
+    return intern_address(intern, &intern->sites, &dump->sites,
+                          &dump->site_count, &intern->site_room, pc);
+}
+
+uint32_t intern_scope(struct intern *intern, uintptr_t address)
+{
+    struct weft_dump *dump = intern->dump;
+
+    if (address == 0)
+        return WEFT_NONE;
+    return intern_address(intern, &intern->scopes, &dump->scopes,
+                          &dump->scope_count, &intern->scope_room, address);
+}
+
+uint32_t intern_channel(struct intern *intern,
+                        const struct model_channel *channel)
+{
+    struct weft_dump *dump = intern->dump;
+
+    if (!grow(&dump->channels, &intern->channel_room, dump->channel_count + 1,
+              sizeof *dump->channels))
+        return fail(intern);
+    dump->channels[dump->channel_count] = *channel;
+    return (uint32_t)dump->channel_count++;
 }
 
 uint32_t intern_text(struct intern *intern, const char *bytes, size_t size)
@@ -120,7 +152,7 @@ uint32_t intern_object(struct intern *intern, uintptr_t address, bool *ret_new)
               sizeof *dump->objects) ||
         !map_add(&intern->objects, address, index))
         return fail(intern);
-    dump->objects[dump->object_count++] =
-        (struct model_object){.name = WEFT_NONE, .address = address};
+    dump->objects[dump->object_count++] = (struct model_object){
+        .name = WEFT_NONE, .address = address, .peers = WEFT_NONE};
     return index;
 }

@@ -11,7 +11,9 @@ struct intern {
     struct map stacks;
     struct map sites;
     struct map objects;
+    struct map scopes;
     size_t stack_room, pc_room, site_room, object_room, text_room;
+    size_t scope_room, channel_room;
     bool failed; // out of memory; calls then return WEFT_NONE
 };
 
@@ -23,6 +25,13 @@ uint32_t intern_stack(struct intern *intern, const struct model_stack *stack,
 
 // The index of a spawn site.
 uint32_t intern_site(struct intern *intern, uintptr_t pc);
+
+// The index of a scope by its address; WEFT_NONE for 0.
+uint32_t intern_scope(struct intern *intern, uintptr_t address);
+
+// The index of a new channel.
+uint32_t intern_channel(struct intern *intern,
+                        const struct model_channel *channel);
 
 // The offset of a copy of some bytes, which the caller ends by zero.
 uint32_t intern_text(struct intern *intern, const char *bytes, size_t size);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dump/finder.h"
+
 struct model_task model_task(const struct weft_dump *dump, size_t index)
 {
     return dump->tasks[index];
@@ -237,6 +239,7 @@ static void free_findings(struct weft_dump *dump)
         free(dump->findings[i].tasks);
         free(dump->findings[i].objects);
         free(dump->findings[i].behind);
+        free(dump->findings[i].detail);
     }
     free(dump->findings);
 }
@@ -260,9 +263,12 @@ void model_free(struct weft_dump *dump)
     free(dump->stacks);
     free(dump->pcs);
     free(dump->sites);
+    free(dump->scopes);
+    free(dump->channels);
     free_findings(dump);
     model_free_modules(dump->modules, dump->module_count);
     free(dump->text);
+    finder_drop(dump->finder);
     free(dump->index);
     free(dump);
 }

@@ -44,6 +44,9 @@ void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns);
 // "s" unless there is one.
 const char *view_plural(uint64_t count);
 
+// text_findings.c: one finding, with an empty line after it.
+void view_print_finding(struct view *view, size_t index);
+
 // text_findings.c: the findings, with an empty line after each.
 void view_print_findings(struct view *view);
 

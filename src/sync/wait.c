@@ -68,6 +68,16 @@ static int park_task(struct worker *worker, struct task *task,
     return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
 }
 
+static int block_thread(struct waiter *waiter, int64_t deadline_ns)
+{
+    if (deadline_ns != WEFT_NEVER)
+        return waiter_block(waiter, deadline_ns);
+    (void)add_relaxed(&threads_blocked, 1);
+    int outcome = waiter_block(waiter, deadline_ns);
+    (void)sub_relaxed(&threads_blocked, 1);
+    return outcome;
+}
+
 int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
               struct waiter *waiter)
 {
@@ -85,7 +95,7 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
     if (outcome != 0)
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
     enqueue(lock, queue, waiter);
-    outcome = task == NULL ? waiter_block(waiter, deadline_ns)
+    outcome = task == NULL ? block_thread(waiter, deadline_ns)
                            : park_task(worker, task, deadline_ns, waiter);
     // Any other outcome is the object's own, by a waker that has taken the
     // waiter out; the object may be gone by now.

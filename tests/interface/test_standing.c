@@ -200,7 +200,7 @@ static void check_words(const weft_dump *dump, const char *name, int fd)
     snprintf(wanted, sizeof wanted, fd < 0 ? "%s" : "%s(fd %d)", name, fd);
     expect_in(text, wanted);
     expect_in(text, ", in system call ");
-    expect_in(text, ", inside ");
+    expect_in(text, " inside ");
     expect_in(text, ", now in ");
     snprintf(wanted, sizeof wanted, "\"name\": \"%s\"", name);
     expect_in(json, wanted);
