@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dump/finder.h"
 #include "dump/overflow.h"
 #include "dump/rendezvous.h"
+#include "dump/rules.h"
 #include "dump/trace.h"
 #include "io/fd.h"
 #include "report/settings.h"
@@ -18,7 +18,7 @@
 #include "report/watch.h"
 #include "sched/runtime.h"
 
-enum { PATIENCE_MAX_NS = 250000000 };
+enum { PATIENCE_MAX_NS = 250000000, GRACE_NS = 5000000 };
 
 static int check(const weft_runtime_options *o)
 {
@@ -68,6 +68,10 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     runtime->asleep_ns = settings->find.asleep_ns;
     runtime->dump_patience_ns =
         o->dump_patience_ns == 0 ? PATIENCE_MAX_NS : o->dump_patience_ns;
+    // Half of the time at least is for finding out about who did not come.
+    runtime->dump_grace_ns = runtime->dump_patience_ns < 2 * GRACE_NS
+                                 ? runtime->dump_patience_ns / 2
+                                 : GRACE_NS;
 }
 
 static unsigned workers(const weft_runtime_options *o)
@@ -89,9 +93,9 @@ static int start(struct weft_runtime *runtime, const weft_runtime_options *o,
     if (error != 0)
         goto no_fds;
     overflow_print = trace_print_pcs;
-    error = finder_new(runtime, &settings->find);
+    error = rules_new(runtime, &settings->find);
     if (error != 0)
-        goto no_finder;
+        goto no_rules;
     error = rendezvous_new(runtime);
     if (error != 0)
         goto no_rendezvous;
@@ -111,8 +115,8 @@ no_watch:
 no_signal:
     rendezvous_free(runtime);
 no_rendezvous:
-    finder_free(runtime);
-no_finder:
+    rules_free(runtime);
+no_rules:
     fd_table_free(runtime->fds);
 no_fds:
     runtime_deinit(runtime);
@@ -180,7 +184,7 @@ int weft_runtime_free(weft_runtime *runtime)
     watch_end(runtime);
     signal_end(runtime);
     rendezvous_free(runtime);
-    finder_free(runtime);
+    rules_free(runtime);
     fd_table_free(runtime->fds);
     runtime_deinit(runtime);
     free(runtime);

@@ -142,7 +142,10 @@ int weft_dump_get_waiter(const weft_dump *dump, size_t index, size_t which,
     if (index >= dump->object_count ||
         which >= dump->objects[index].waiter_count)
         return -ENOENT;
-    uint32_t waiter = dump->waiters[dump->objects[index].waiter + which];
+    uint32_t waiter = model_waiter(dump, (uint32_t)index, (uint32_t)which);
+
+    if (waiter == WEFT_NONE)
+        return -ENOMEM;
 
     *ret_task = model_task(dump, waiter).id;
     return 0;

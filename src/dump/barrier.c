@@ -9,8 +9,9 @@
 //       so an arrival is never counted for someone who has left. If `started`
 //       has moved meanwhile, the time-out came too late: it is a pass.
 //   I4  Who comes when the meeting is closed is not counted; it waits for the
-//       end like a follower. So while the leader leads nobody goes on, save
-//       who is MISSING, within the task that it was in.
+//       end like a follower, and is LATE if it was MISSING. So while the
+//       leader leads nobody goes on, save who is MISSING, within the task that
+//       it was in.
 //   P1  The lock orders all: what followers did before they arrived is seen by
 //       the leader, what the leader did before `ended` moved, by them. The
 //       generations are read (acquire) only to sleep on them.
@@ -22,6 +23,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const int64_t SPIN_NS = 50000;
 
 int barrier_init(struct barrier *barrier, uint32_t count)
 {
@@ -85,6 +88,16 @@ static enum pass lead(struct barrier *barrier, uint32_t who)
     return PASS_LEADER;
 }
 
+// A meeting of workers that run short tasks is over in some microseconds, and
+// to be woken takes 50: so look for a while before sleeping.
+static void spin(const atomic_u32 *generation, uint32_t now)
+{
+    int64_t until_ns = port_now() + SPIN_NS;
+
+    while (load_acquire(generation) == now && port_now() < until_ns) // P1
+        port_pause();
+}
+
 // Sleeps until a generation moves. The lock is given back before and held
 // again after. 0, or -ETIMEDOUT though it may have moved just then.
 static int sleep_until_moved(struct barrier *barrier, atomic_u32 *generation,
@@ -94,6 +107,7 @@ static int sleep_until_moved(struct barrier *barrier, atomic_u32 *generation,
     int error = 0;
 
     lock_release(&barrier->lock);
+    spin(generation, now);
     while (load_acquire(generation) == now && error != -ETIMEDOUT) // P1
         error = port_futex_wait(generation, now, deadline_ns);
     lock_acquire(&barrier->lock);
@@ -111,8 +125,11 @@ static enum pass meet(struct barrier *barrier, uint32_t who)
 {
     if (!barrier->active)
         return PASS_NONE;
-    if (!barrier->open)
-        return follow(barrier); // I4
+    if (!barrier->open) { // I4
+        if (barrier->places[who] == PLACE_MISSING)
+            barrier->places[who] = PLACE_LATE;
+        return follow(barrier);
+    }
     arrive(barrier, who);
     if (barrier->arrived + barrier->away == barrier->count)
         return lead(barrier, who); // I2
@@ -145,6 +162,14 @@ bool barrier_lead_outside(struct barrier *barrier)
         return false;
     close_meeting(barrier); // I2
     return true;
+}
+
+bool barrier_has(struct barrier *barrier, uint32_t who)
+{
+    lock_acquire(&barrier->lock);
+    bool has = barrier->places[who] != PLACE_MISSING;
+    lock_release(&barrier->lock);
+    return has;
 }
 
 void barrier_end(struct barrier *barrier)

@@ -11,6 +11,7 @@ enum place {
     PLACE_ARRIVED, // waits here
     PLACE_LEADER,
     PLACE_MISSING, // had not come when the barrier closed
+    PLACE_LATE,    // came after that, and waits here
 };
 
 enum pass {
@@ -51,6 +52,9 @@ enum pass barrier_meet(struct barrier *barrier, uint32_t who);
 // One who stands outside takes the lead if nobody inside can: all are away, or
 // time is up and none has arrived. The lock is held. True: call barrier_end.
 bool barrier_lead_outside(struct barrier *barrier);
+
+// Whether one stands still: it has come, even if late, or is away.
+bool barrier_has(struct barrier *barrier, uint32_t who);
 
 // The leader is done: lets everyone go. The lock is held by the caller, who
 // wakes the sleepers with barrier_wake after giving it back.

@@ -1,60 +1,20 @@
-// capture.c -- From a stopped world to a model of it.
+// capture.c -- Reads one task, though it may run at any moment.
 //
-// The leader walks the task table while nobody runs, save workers that did not
-// come, each inside one task. What is read of the user's memory (mutexes and
-// their names) is held fast by calls in progress: a task that waits for an
-// object or holds it cannot return while the world stands, so the object
-// cannot be freed by a program that keeps the rules. Stacks are read within
-// their bounds, whatever they hold (unwind.h). A task that runs on a worker
-// that did not come is captured where it stands, before all others
-// (standing.h).
+// The slot is copied, and everything is read by that copy: the stack within
+// its bounds, whatever it holds (unwind.h); the labels, which are not freed
+// while a capture goes on (limbo.h); objects through the kernel (objects.h).
+// Then the task is claimed (task.h S1). If that fails, the task has changed or
+// is another's, and what was read is dropped.
 #include "dump/capture.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/grow.h"
-#include "base/panic.h"
-#include "dump/barrier.h"
-#include "dump/calls.h"
-#include "dump/finder.h"
-#include "dump/fp_search.h"
-#include "dump/intern.h"
-#include "dump/standing.h"
-#include "dump/steal_all.h"
-#include "sync/channel.h"
-#include "sync/mutex.h"
+#include "base/lock.h"
+#include "dump/objects.h"
+#include "dump/unchecked.h"
 #include "sync/scope.h"
 
-// How long those who run may take to answer the signal: a thread that is not
-// kept from running by others does in some 20 us.
-static const int64_t ANSWER_NS = 100000000;
-static const int64_t STEP_NS = 50000;
-
-// What a worker that did not come was found doing.
-struct missing {
-    uint32_t worker;         // index
-    const struct task *task; // NULL: none, and nothing was asked
-    struct standing_result found;
-};
-
-// What a capture needs while it works.
-struct work {
-    struct weft_runtime *runtime;
-    struct weft_dump *dump;
-    struct intern intern;
-    struct cfi_cache *cache;
-    uint64_t now;       // ticks of the meeting
-    int64_t now_ns;     // the same on the clock
-    uint32_t *index_of; // model index of each slot, or WEFT_NONE
-    uint32_t slots;     // of the table, at the meeting
-    struct missing *missing;
-    uint32_t missing_count;
-};
-
-// ---- The cache of unwind rules, kept from dump to dump ----
+// ---- Caches of unwind rules, kept from dump to dump ----
 
 static struct lock cache_lock;
 static struct cfi_cache *cache_kept; // under cache_lock
@@ -83,7 +43,7 @@ void capture_cache_give(struct cfi_cache *cache)
 
 // ---- Stacks ----
 
-static void saved_regs(const struct switch_frame *frame,
+static void saved_regs(const struct switch_frame *frame, const void *sp,
                        struct unwind_regs *ret_regs)
 {
     *ret_regs = (struct unwind_regs){
@@ -99,7 +59,7 @@ static void saved_regs(const struct switch_frame *frame,
     memcpy(&ret_regs->reg[19], &frame->x19, 10 * sizeof frame->x19);
     ret_regs->reg[CFI_FP] = frame->fp;
 #endif
-    ret_regs->reg[CFI_SP] = (uintptr_t)(frame + 1);
+    ret_regs->reg[CFI_SP] = (uintptr_t)sp + sizeof *frame;
 }
 
 static const char *describe_end(const struct unwind_result *result, int kept,
@@ -118,6 +78,14 @@ static const char *describe_end(const struct unwind_result *result, int kept,
                                            : unwind_end_name(result->end);
 }
 
+const char *capture_kept(const struct unwind_result *result, int kept,
+                         uintptr_t *pcs, struct model_stack *ret_stack)
+{
+    for (int i = 0; i < kept && i < 64; i++)
+        pcs[i] += result->exact >> i & 1; // model.h: as if it were one
+    return describe_end(result, kept, ret_stack);
+}
+
 // Not yet run: nothing is on the stack, so its function stands for it.
 static void new_stack(const struct task *task, uintptr_t *pcs,
                       struct model_stack *ret_stack)
@@ -127,36 +95,29 @@ static void new_stack(const struct task *task, uintptr_t *pcs,
     ret_stack->end = WEFT_STACK_WHOLE;
 }
 
-static const char *keep_stack(const struct unwind_result *result, int kept,
-                              uintptr_t *pcs, struct model_stack *ret_stack)
-{
-    for (int i = 0; i < kept && i < 64; i++)
-        pcs[i] += result->exact >> i & 1; // model.h: as if it were one
-    return describe_end(result, kept, ret_stack);
-}
-
 void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error)
 {
     struct unwind_result result;
     struct unwind_regs regs;
-    const struct switch_frame *frame = task->sp;
+    struct switch_frame frame;
     struct unwind_memory memory = {
-        .lo = (uintptr_t)(frame + 1),
+        .lo = (uintptr_t)task->sp + sizeof frame,
         .hi = (uintptr_t)task->top,
     };
 
     *ret_error = NULL;
     *ret_stack = (struct model_stack){.error = WEFT_NONE};
-    if (frame->pc == (uintptr_t)task_entry) {
+    copy_words(&frame, task->sp, sizeof frame);
+    if (frame.pc == (uintptr_t)task_entry) {
         new_stack(task, pcs, ret_stack);
         return;
     }
-    saved_regs(frame, &regs);
+    saved_regs(&frame, task->sp, &regs);
     int kept =
         unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
-    *ret_error = keep_stack(&result, kept, pcs, ret_stack);
+    *ret_error = capture_kept(&result, kept, pcs, ret_stack);
 }
 
 bool capture_sound(const struct task *task)
@@ -168,629 +129,261 @@ bool capture_sound(const struct task *task)
            (uintptr_t)sp % sizeof(uintptr_t) == 0;
 }
 
-static uint32_t text(struct work *work, const char *string)
+// ---- What is read of a task, until it is claimed ----
+
+struct reading {
+    const struct picture *picture;
+    struct task copy;
+    struct task_top top; // a copy, too
+    struct record record;
+    struct shape shape;
+    struct extra extra;
+    struct holding held[HELD_MAX];
+    uint32_t held_count;
+};
+
+static int64_t ago(const struct picture *picture, uint64_t ticks)
 {
-    return intern_text(&work->intern, string, strlen(string) + 1);
+    return ticks < picture->now ? port_ticks_to_ns(picture->now - ticks) : 0;
 }
 
-static void add_stack(struct work *work, const struct task *task,
-                      struct model_task *m)
+// When the task came into its state.
+static uint64_t entered(const struct task *copy, enum weft_task_state state)
+{
+    uint64_t since = load_relaxed(&copy->since); // a copy's
+    uint64_t woken = load_relaxed(&copy->woken); // a copy's
+
+    return state == WEFT_STATE_READY && woken > since ? woken : since;
+}
+
+static void read_facts(struct reading *r, enum weft_task_state state)
+{
+    const struct picture *picture = r->picture;
+    const struct task *copy = &r->copy;
+    uint64_t word = load_relaxed(&copy->state); // a copy's
+    uint64_t first = r->top.first_count;
+
+    r->record = (struct record){
+        .id = copy->id,
+        .handle = task_handle(copy).id,
+        .schedules = STATE_COUNT(word - STATE(first, 0, 0)),
+        .state_ns = ago(picture, entered(copy, state)),
+        .age_ns = ago(picture, copy->spawned),
+        .cpu_ns = port_ticks_to_ns(load_relaxed(&copy->cpu)), // a copy's
+        .extra = WEFT_NONE,
+    };
+    r->shape = (struct shape){
+        .parent = copy->parent,
+        .scope = scope_address(copy),
+        .stack = WEFT_NONE,
+        .site = store_site(picture->store, copy->site),
+        .object = WEFT_NONE,
+        .stack_size = (uint32_t)1 << copy->stack_class,
+        .wait_fd = -1,
+        .state = (uint8_t)state,
+    };
+    r->extra = (struct extra){
+        .timeout_in_ns = WEFT_NEVER,
+        .name = WEFT_NONE,
+        .labels = WEFT_NONE,
+        .worker = WEFT_NONE,
+        .queue_place = WEFT_NONE,
+        .held = WEFT_NONE,
+    };
+}
+
+// Its place in the shared queue, if it was there: steal_all.h.
+static void read_place(struct reading *r)
+{
+    uint64_t place = r->copy.injected - r->picture->before - 1;
+
+    if (place < r->picture->injected)
+        r->extra.queue_place = (uint32_t)place;
+}
+
+static void read_wait(struct reading *r)
+{
+    const struct task *copy = &r->copy;
+    int64_t deadline = copy->wait_deadline;
+
+    r->shape.wait = copy->wait_kind;
+    r->shape.object = objects_add_waited(r->picture, copy);
+    if (deadline != WEFT_NEVER)
+        r->extra.timeout_in_ns =
+            deadline > r->picture->now_ns ? deadline - r->picture->now_ns : 0;
+    if (copy->wait_kind == WEFT_WAIT_JOIN || copy->wait_kind == WEFT_WAIT_SCOPE)
+        r->shape.wait_task = (uintptr_t)copy->wait_object;
+    if (copy->wait_kind == WEFT_WAIT_FD) {
+        r->shape.wait_fd = copy->wait_fd;
+        r->shape.wait_write = copy->wait_write;
+    }
+}
+
+static void read_name(struct reading *r)
+{
+    char *name = r->top.name;
+
+    name[WEFT_NAME_MAX - 1] = '\0';
+    if (name[0] != '\0')
+        r->extra.name = store_text(r->picture->store, name, strlen(name) + 1);
+}
+
+// Appends a text of at most WEFT_NAME_MAX bytes.
+static size_t append(char *to, const char *from)
+{
+    size_t length = strnlen(from, WEFT_NAME_MAX - 1);
+
+    memcpy(to, from, length);
+    to[length] = '\0';
+    return length + 1;
+}
+
+static void read_labels(struct reading *r)
+{
+    char text[2 * WEFT_LABELS_MAX * WEFT_NAME_MAX];
+    size_t used = 0;
+    struct label label = {.next = r->top.labels};
+
+    while (label.next != NULL && r->extra.label_count < WEFT_LABELS_MAX) {
+        copy_words(&label, label.next, sizeof label);
+        used += append(text + used, label.key);
+        used += append(text + used, label.value);
+        r->extra.label_count++;
+    }
+    if (used > 0)
+        r->extra.labels = store_text(r->picture->store, text, used);
+}
+
+static void read_stack(struct reading *r, struct cfi_cache *cache)
 {
     uintptr_t pcs[FRAMES_MAX];
     struct model_stack stack;
     const char *error;
 
-    capture_stack(work->cache, task, pcs, &stack, &error);
-    if (error != NULL)
-        stack.error = text(work, error);
-    m->stack = intern_stack(&work->intern, &stack, pcs);
-    m->stack_used = (uint32_t)(stack_high(task) - (char *)task->sp);
+    capture_stack(cache, &r->copy, pcs, &stack, &error);
+    r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
+    r->shape.stack_used = (uint32_t)(stack_high(&r->copy) - (char *)r->copy.sp);
 }
 
-// Without frames; `why` may be NULL.
-static void add_unknown_stack(struct work *work, const char *why,
-                              struct model_task *m)
+static void no_stack(struct reading *r)
 {
-    struct model_stack stack = {.end = WEFT_STACK_UNKNOWN, .error = WEFT_NONE};
+    struct model_stack stack = {.end = WEFT_STACK_UNKNOWN};
 
-    if (why != NULL)
-        stack.error = text(work, why);
-    m->stack = intern_stack(&work->intern, &stack, NULL);
+    r->shape.stack = store_stack(r->picture->store, &stack, NULL, NULL);
 }
 
-// ---- Tasks on workers that did not come ----
-
-// C3 in worker.c: such a worker begins no other task while the meeting lasts.
-static void ask_missing(struct work *work, struct missing *missing)
+// What it was doing at the meeting. False: it has begun to run since.
+static bool judge(const struct task *copy, bool waited,
+                  enum weft_task_state *ret_state)
 {
-    struct worker *worker = &work->runtime->workers[missing->worker];
-    const struct task *task = load_acquire(&worker->current); // worker.c C3
-
-    if (task == NULL || task->index >= work->slots || worker->standing == NULL)
-        return;
-    missing->task = task;
-    standing_ask(worker->standing,
-                 (uintptr_t)stack_low(task) + stack_guard_size(),
-                 (uintptr_t)task->top);
-}
-
-static struct standing *standing_of(const struct work *work, uint32_t missing)
-{
-    if (work->missing[missing].task == NULL)
-        return NULL;
-    return work->runtime->workers[work->missing[missing].worker].standing;
-}
-
-// Whether all have answered.
-static bool advance_missing(const struct work *work)
-{
-    bool all = true;
-
-    for (uint32_t i = 0; i < work->missing_count; i++) {
-        struct standing *standing = standing_of(work, i);
-        if (standing != NULL && !standing_advance(standing))
-            all = false;
-    }
-    return all;
-}
-
-static void await_missing(const struct work *work)
-{
-    int64_t deadline_ns = port_now() + ANSWER_NS;
-    atomic_u32 never = 0;
-
-    while (!advance_missing(work) && port_now() < deadline_ns)
-        (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
-    for (uint32_t i = 0; i < work->missing_count; i++) {
-        struct standing *standing = standing_of(work, i);
-        if (standing != NULL)
-            standing_take(standing, &work->missing[i].found);
-    }
-}
-
-// Asks all, then waits for all: those that cannot answer cost their time once.
-static int capture_missing(struct work *work, const uint8_t *places)
-{
-    uint32_t count = work->runtime->worker_count;
-
-    for (uint32_t i = 0; i < count; i++)
-        work->missing_count += places[i] == PLACE_MISSING;
-    if (work->missing_count == 0)
-        return 0;
-    work->missing = calloc(work->missing_count, sizeof *work->missing);
-    if (work->missing == NULL)
-        return -ENOMEM;
-    struct missing *missing = work->missing;
-    for (uint32_t i = 0; i < count; i++)
-        if (places[i] == PLACE_MISSING) {
-            missing->worker = i;
-            ask_missing(work, missing++);
-        }
-    await_missing(work);
-    return 0;
-}
-
-static const struct missing *find_missing(const struct work *work,
-                                          const struct task *task)
-{
-    for (uint32_t i = 0; i < work->missing_count; i++)
-        if (work->missing[i].task == task)
-            return &work->missing[i];
-    return NULL;
-}
-
-// The bytes may end before the stack does.
-static const char *explain_end(const struct task *task,
-                               const struct standing_result *found,
-                               const struct unwind_result *result,
-                               const char *error)
-{
-    if (result->end == UNWIND_OUTSIDE &&
-        found->memory.hi < (uintptr_t)task->top)
-        return "deeper than what is copied of a task that runs";
-    return error;
-}
-
-static void add_standing_stack(struct work *work, const struct task *task,
-                               const struct standing_result *found,
-                               struct model_task *m)
-{
-    uintptr_t pcs[FRAMES_MAX];
-    struct model_stack stack = {.error = WEFT_NONE};
-    struct unwind_result result = {0};
-    int kept = (found->regs.valid >> CFI_FP & 1 ? unwind : fp_search_unwind)(
-        work->cache, &found->regs, &found->memory, pcs, FRAMES_MAX, FRAMES_TAIL,
-        &result);
-    const char *error = keep_stack(&result, kept, pcs, &stack);
-
-    error = explain_end(task, found, &result, error);
-    if (error != NULL)
-        stack.error = text(work, error);
-    m->stack = intern_stack(&work->intern, &stack, pcs);
-    m->stack_used =
-        (uint32_t)((uintptr_t)stack_high(task) - found->regs.reg[CFI_SP]);
-}
-
-static void add_running_stack(struct work *work, const struct task *task,
-                              struct model_task *m)
-{
-    const struct missing *missing = find_missing(work, task);
-
-    if (missing == NULL)
-        add_unknown_stack(work, NULL, m);
-    else if (missing->found.how == STANDING_UNREACHABLE)
-        add_unknown_stack(work, missing->found.why, m);
-    else
-        add_standing_stack(work, task, &missing->found, m);
-}
-
-// ---- Objects ----
-
-static int64_t ago(const struct work *work, uint64_t ticks)
-{
-    return ticks < work->now ? port_ticks_to_ns(work->now - ticks) : 0;
-}
-
-static uint32_t add_mutex(struct work *work, const struct mutex *mutex)
-{
-    bool is_new;
-    uint32_t index = intern_object(&work->intern, (uintptr_t)mutex, &is_new);
-
-    if (index == WEFT_NONE || !is_new)
-        return index;
-    struct model_object *o = &work->dump->objects[index];
-    const struct task *owner = mutex_owner(mutex);
-    o->kind = WEFT_OBJECT_MUTEX;
-    if (mutex->held.name != NULL)
-        o->name = text(work, mutex->held.name);
-    if (owner != NULL) {
-        o->owner = owner->id;
-        o->taken_pc = (uintptr_t)load_relaxed(&mutex->taken_pc);
-        o->held_ns = ago(work, load_relaxed(&mutex->taken_since));
-    }
-    return index;
-}
-
-static void add_peers(const struct work *work, const struct channel_peers *from,
-                      struct model_peers *ret_peers)
-{
-    _Static_assert((int)CHANNEL_PEERS == (int)MODEL_PEERS, "all are kept");
-    for (uint32_t i = 0; i < MODEL_PEERS; i++) {
-        bool own = CHANNEL_PEER_TAG(from->ids[i]) == work->runtime->tag;
-        ret_peers->ids[i] = from->ids[i] == 0 ? 0
-                            : own             ? CHANNEL_PEER_ID(from->ids[i])
-                                              : MODEL_OUTSIDE;
-    }
-    ret_peers->last_ns = ago(work, from->last);
-    ret_peers->more = from->more;
-}
-
-static uint32_t add_channel(struct work *work, struct weft_channel *channel)
-{
-    bool is_new;
-    uint32_t index = intern_object(&work->intern, (uintptr_t)channel, &is_new);
-
-    if (index == WEFT_NONE || !is_new)
-        return index;
-    struct model_object *o = &work->dump->objects[index];
-    o->kind = WEFT_OBJECT_CHANNEL;
-    if (channel->name[0] != '\0')
-        o->name = text(work, channel->name);
-    struct model_channel about = {0};
-    // Never held for long: whoever holds it runs, and cannot park with it.
-    lock_acquire(&channel->lock);
-    o->used = channel->count;
-    add_peers(work, &channel->sent, &about.sent);
-    add_peers(work, &channel->received, &about.received);
-    lock_release(&channel->lock);
-    o->limit = channel->capacity;
-    o->peers = intern_channel(&work->intern, &about);
-    return index;
-}
-
-// ---- Tasks ----
-
-static void add_wait(struct work *work, const struct task *task,
-                     struct model_task *m)
-{
-    const void *object = task->wait_object;
-
-    m->wait = task->wait_kind;
-    m->timeout_in_ns = WEFT_NEVER;
-    if (task->wait_deadline != WEFT_NEVER)
-        m->timeout_in_ns = task->wait_deadline > work->now_ns
-                               ? task->wait_deadline - work->now_ns
-                               : 0;
-    switch ((enum weft_wait_kind)task->wait_kind) {
-    case WEFT_WAIT_MUTEX:
-        m->object = add_mutex(work, object);
-        break;
-    case WEFT_WAIT_CHAN_SEND:
-    case WEFT_WAIT_CHAN_RECV:
-        m->object = add_channel(work, (struct weft_channel *)(uintptr_t)object);
-        break;
-    case WEFT_WAIT_JOIN:
-        m->wait_task = ((const struct task *)object)->id;
-        break;
-    case WEFT_WAIT_SCOPE:
-        m->wait_scope = intern_scope(&work->intern, (uintptr_t)object);
-        break;
-    case WEFT_WAIT_FD:
-        m->wait_fd = task->wait_fd;
-        m->wait_write = task->wait_write;
-        break;
-    default:
-        break;
-    }
-}
-
-static void add_words(struct work *work, const struct task *task,
-                      struct model_task *m)
-{
-    const struct task_top *top = task->top;
-
-    if (top->name[0] != '\0')
-        m->name = text(work, top->name);
-    for (const struct label *l = top->labels; l != NULL; l = l->next) {
-        uint32_t at = text(work, l->key);
-        (void)text(work, l->value); // right behind its key
-        if (m->label_count++ == 0)
-            m->labels = at;
-    }
-}
-
-// The name of a task that runs and may be giving itself another: whatever is
-// read is cut to a string.
-__attribute__((no_sanitize("thread"))) static void add_moving_name(
-    struct work *work, const struct task *task, struct model_task *m)
-{
-    const volatile char *from = task->top->name;
-    char name[WEFT_NAME_MAX];
-
-    for (size_t i = 0; i < sizeof name; i++)
-        name[i] = from[i];
-    name[sizeof name - 1] = '\0';
-    if (name[0] != '\0')
-        m->name = text(work, name);
-}
-
-// Everything that does not depend on what the task is doing.
-static void add_facts(struct work *work, const struct task *task, uint64_t word,
-                      struct model_task *m)
-{
-    *m = (struct model_task){
-        .id = task->id,
-        .handle = task_handle(task).id,
-        .parent = task->parent,
-        .schedules = STATE_COUNT((word - STATE(task->top->first_count, 0, 0))),
-        .state_ns = ago(work, load_relaxed(&task->since)),
-        .age_ns = ago(work, task->spawned),
-        .cpu_ns = port_ticks_to_ns(load_relaxed(&task->cpu)),
-        .timeout_in_ns = WEFT_NEVER,
-        .name = WEFT_NONE,
-        .labels = WEFT_NONE,
-        .object = WEFT_NONE,
-        .held = WEFT_NONE,
-        .stack = WEFT_NONE,
-        .site = intern_site(&work->intern, task->site),
-        .scope = intern_scope(&work->intern, scope_address(task)),
-        .wait_scope = WEFT_NONE,
-        .worker = WEFT_NONE,
-        .queue_place = WEFT_NONE,
-        .wait_fd = -1,
-        .stack_size = (uint32_t)1 << task->stack_class,
+    static const enum weft_task_state states[] = {
+        [PHASE_NEW] = WEFT_STATE_NEW,
+        [PHASE_READY] = WEFT_STATE_READY,
+        [PHASE_WAITING] = WEFT_STATE_WAITING,
+        [PHASE_DONE] = WEFT_STATE_DONE,
     };
+    enum phase phase = STATE_PHASE(load_relaxed(&copy->state)); // a copy's
+
+    if (waited)
+        phase = PHASE_WAITING;
+    *ret_state = states[phase];
+    return phase == PHASE_NEW || phase == PHASE_READY ||
+           phase == PHASE_WAITING || phase == PHASE_DONE;
 }
 
-static void add_held(struct work *work, const struct task *task)
+static bool read_task(struct reading *r, struct cfi_cache *cache, bool waited)
 {
-    for (struct held *held = task->held; held != NULL; held = held->next)
-        (void)add_mutex(work, container_of(held, struct mutex, held));
-}
+    enum weft_task_state state;
 
-static void add_suspended(struct work *work, const struct task *task,
-                          enum weft_task_state state, struct model_task *m)
-{
-    m->state = (uint8_t)state;
+    if (!judge(&r->copy, waited, &state))
+        return false;
+    read_facts(r, state);
+    read_name(r);
+    r->held_count = 0;
+    if (state == WEFT_STATE_DONE) {
+        no_stack(r);
+        return true;
+    }
+    if (!capture_sound(&r->copy))
+        return false;
     if (state == WEFT_STATE_WAITING)
-        add_wait(work, task, m);
-    add_words(work, task, m);
-    add_stack(work, task, m);
-    add_held(work, task);
+        read_wait(r);
+    else
+        read_place(r);
+    read_labels(r);
+    read_stack(r, cache);
+    r->held_count = objects_add_held(r->picture, &r->copy, r->held);
+    return true;
 }
 
-// Ended, and not yet joined: a thread that joins or detaches it gives its slot
-// away to be filled anew, but not before that under the slot's lock.
-static void capture_done(struct work *work, struct task *task)
+static bool has_extra(const struct extra *extra)
 {
-    struct model_task *m = &work->dump->tasks[work->dump->task_count];
-
-    lock_acquire(&task->lock);
-    uint64_t word = load_acquire(&task->state); // task.h P1
-    if (STATE_PHASE(word) == PHASE_DONE) {
-        add_facts(work, task, word, m);
-        m->state = WEFT_STATE_DONE;
-        add_words(work, task, m);
-        add_unknown_stack(work, NULL, m);
-        work->index_of[task->index] = (uint32_t)work->dump->task_count++;
-    }
-    lock_release(&task->lock);
+    return extra->timeout_in_ns != WEFT_NEVER || extra->name != WEFT_NONE ||
+           extra->labels != WEFT_NONE || extra->queue_place != WEFT_NONE;
 }
 
-static void capture_task(struct work *work, struct task *task)
+static void keep(struct reading *r)
 {
-    uint64_t word = load_acquire(&task->state); // task.h P1
-    struct weft_dump *dump = work->dump;
-    struct model_task *m = &dump->tasks[dump->task_count];
-    enum phase phase = STATE_PHASE(word);
+    struct store *store = r->picture->store;
 
-    if (phase == PHASE_DONE)
-        capture_done(work, task);
-    if (phase == PHASE_FREE || phase == PHASE_DONE)
-        return;
-    add_facts(work, task, word, m);
-    switch (phase) {
-    case PHASE_NEW:
-        add_suspended(work, task, WEFT_STATE_NEW, m);
-        break;
-    case PHASE_READY:
-        add_suspended(work, task, WEFT_STATE_READY, m);
-        break;
-    case PHASE_WAITING:
-        add_suspended(work, task, WEFT_STATE_WAITING, m);
-        break;
-    default: // on a worker that did not come: nothing of it stands still
-        m->state = WEFT_STATE_RUNNING;
-        add_moving_name(work, task, m);
-        add_running_stack(work, task, m);
-        break;
-    }
-    work->index_of[task->index] = (uint32_t)dump->task_count++;
+    r->record.shape = store_shape(store, &r->shape);
+    if (has_extra(&r->extra))
+        r->record.extra = store_extra(store, &r->extra);
+    for (uint32_t i = 0; i < r->held_count; i++)
+        (void)store_holding(store, &r->held[i]);
+    *store_record(store, r->copy.index) = r->record;
 }
 
-// ---- Queues and workers ----
-
-static void add_place(struct work *work, const struct task *task,
-                      uint32_t worker, uint32_t place)
+bool capture_task(const struct picture *picture, struct cfi_cache *cache,
+                  struct task *task)
 {
-    uint32_t index =
-        task->index < work->slots ? work->index_of[task->index] : WEFT_NONE;
+    uint32_t taken = MARK(picture->epoch, MARK_TAKEN);
+    uint32_t mark = load_acquire(&task->mark); // task.h S1
+    struct reading r;
 
-    if (index == WEFT_NONE) // spawned since by one who is not stopped
-        return;
-    work->dump->tasks[index].worker = worker;
-    work->dump->tasks[index].queue_place = place;
-}
-
-static void add_queues(struct work *work, const struct stolen *stolen)
-{
-    const struct task *task = stolen->tasks.head;
-
-    for (uint32_t w = 0; w < work->runtime->worker_count; w++)
-        for (uint32_t i = 0; i < stolen->origins[w].count; i++) {
-            add_place(work, task, w, i);
-            task = task->next;
+    r.picture = picture;
+    while (mark != taken) {
+        bool waited = mark == MARK(picture->epoch, MARK_WAITED);
+        copy_words(&r.copy, task, sizeof r.copy);
+        if (STATE_PHASE(load_relaxed(&r.copy.state)) == PHASE_FREE)
+            return true;
+        copy_words(&r.top, r.copy.top, sizeof r.top);
+        bool good = read_task(&r, cache, waited);
+        uint32_t seen = mark;
+        if (good && cas_acq_rel(&task->mark, &mark, taken)) { // S1
+            keep(&r);
+            return true;
         }
-    for (uint32_t i = 0; i < stolen->injected; i++) {
-        add_place(work, task, WEFT_NONE, i);
-        task = task->next;
+        if (!good)
+            mark = load_acquire(&task->mark); // S1
+        if (!good && mark == seen)
+            return false;
     }
+    return true;
 }
 
-// A worker that did not come keeps its queue; nobody takes from it now.
-static uint32_t add_missing_queue(struct work *work, uint32_t index)
-{
-    struct task *queued[64];
-    struct core *core = &work->runtime->cores[index];
-    struct task *next = load_acquire(&core->next); // worker.c C1
-    uint32_t place = 0;
-    uint32_t count;
+// ---- Tasks that ran on ----
 
-    if (next != NULL)
-        add_place(work, next, index, place++);
-    for (uint32_t at = 0; at < QUEUE_CAP; at += count) {
-        count = queue_peek(&core->queue, at, queued, 64);
-        if (count == 0)
-            break;
-        for (uint32_t i = 0; i < count; i++)
-            add_place(work, queued[i], index, place++);
-    }
-    return place;
+void capture_facts(const struct task *task, struct running *ret_running)
+{
+    copy_words(&ret_running->copy, task, sizeof ret_running->copy);
+    copy_words(&ret_running->top, task->top, sizeof ret_running->top);
+    ret_running->state = WEFT_STATE_RUNNING;
+    ret_running->stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
+    ret_running->error = NULL;
+    ret_running->stack_used = 0;
 }
 
-static void add_call(const struct missing *missing, weft_dump_worker *w)
+void capture_running(const struct picture *picture,
+                     const struct running *running)
 {
-    int fd_arg;
+    struct reading r = {
+        .picture = picture, .copy = running->copy, .top = running->top};
 
-    if (missing == NULL || missing->found.how != STANDING_IN_CALL)
-        return;
-    w->in_syscall = true;
-    w->syscall = missing->found.call;
-    (void)calls_name(w->syscall, &fd_arg);
-    w->syscall_fd = fd_arg < 0 ? -1 : (int)missing->found.args[fd_arg];
-}
-
-static void add_running(struct work *work, struct worker *worker,
-                        weft_dump_worker *w)
-{
-    const struct task *task = load_acquire(&worker->current); // worker.c C3
-
-    if (task == NULL || task->index >= work->slots)
-        return;
-    uint32_t index = work->index_of[task->index];
-    w->task = task->id;
-    w->busy_ns = ago(work, load_relaxed(&worker->current_since)); // C3
-    if (index == WEFT_NONE)
-        return;
-    struct model_task *m = &work->dump->tasks[index];
-    if (m->state != WEFT_STATE_RUNNING)
-        return; // it has moved on meanwhile
-    m->worker = worker->index;
-    m->state_ns = w->busy_ns;
-    m->cpu_ns += w->busy_ns;
-    add_call(find_missing(work, task), w);
-}
-
-static void add_worker(struct work *work, uint32_t index, uint8_t place,
-                       const struct stolen *stolen)
-{
-    struct worker *worker = &work->runtime->workers[index];
-    weft_dump_worker *w = &work->dump->workers[index];
-
-    *w = (weft_dump_worker){
-        .index = index,
-        .tid = (int)load_relaxed(&worker->tid), // a figure
-        .queued = stolen->origins[index].count,
-    };
-    switch ((enum place)place) {
-    case PLACE_AWAY:
-        w->state = w->tid == 0 ? WEFT_WORKER_STOPPED : WEFT_WORKER_IDLE;
-        break;
-    case PLACE_MISSING:
-        w->state = WEFT_WORKER_MISSING;
-        w->queued = add_missing_queue(work, index);
-        add_running(work, worker, w);
-        break;
-    default:
-        w->state = WEFT_WORKER_MET;
-        break;
-    }
-}
-
-// ---- The whole ----
-
-// Who did not come, in words: "worker 1 (tid 71) did not come within 250 ms;
-// it runs T10".
-static char *describe_missing(const struct weft_dump *dump, int64_t patience_ns)
-{
-    char *words = NULL;
-    size_t size = 0;
-    FILE *file = open_memstream(&words, &size);
-
-    if (file == NULL)
-        return NULL;
-    for (size_t i = 0; i < dump->worker_count; i++) {
-        const weft_dump_worker *w = &dump->workers[i];
-        if (w->state != WEFT_WORKER_MISSING)
-            continue;
-        fprintf(file, "%sworker %u (tid %d) did not come within %lld ms",
-                ftell(file) > 0 ? "; " : "", w->index, w->tid,
-                (long long)(patience_ns / 1000000));
-        if (w->task != 0)
-            fprintf(file, ", it runs T%llu", (unsigned long long)w->task);
-    }
-    return fclose(file) == 0 ? words : NULL;
-}
-
-static int prepare(struct work *work, struct weft_runtime *runtime)
-{
-    struct weft_dump *dump = calloc(1, sizeof *dump);
-
-    *work = (struct work){.runtime = runtime, .dump = dump};
-    if (dump == NULL)
-        return -ENOMEM;
-    store_relaxed(&dump->references, 1);              // not shared yet
-    dump->completed = 1;                              // see complete.c
-    work->slots = load_acquire(&runtime->table.used); // table.c T1
-    work->intern.dump = dump;
-    work->cache = capture_cache_take();
-    work->index_of = malloc((work->slots + 1) * sizeof *work->index_of);
-    dump->tasks = malloc((work->slots + 1) * sizeof *dump->tasks);
-    dump->worker_count = runtime->worker_count;
-    dump->workers = calloc(dump->worker_count, sizeof *dump->workers);
-    dump->runtime = strdup(runtime->name);
-    if (work->cache == NULL || work->index_of == NULL || dump->tasks == NULL ||
-        dump->workers == NULL || dump->runtime == NULL)
-        return -ENOMEM;
-    memset(work->index_of, 0xff, work->slots * sizeof *work->index_of);
-    work->now = port_ticks();
-    work->now_ns = port_now();
-    dump->wall_time_ns = port_wall_now();
-    finder_attach(runtime, dump);
-    return 0;
-}
-
-static void fetch_lines(const void *start, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch((const char *)start + at);
-}
-
-// With a million tasks every slot and stack is cold: ask for the next ones
-// while this one is read (460 -> 219 ms).
-__attribute__((no_sanitize("thread"))) static void fetch_ahead(
-    const struct work *work, uint32_t at)
-{
-    enum { SLOTS = 8, STACKS = 4, STACK_BYTES = 384 };
-    const struct table *table = &work->runtime->table;
-
-    if (at + SLOTS >= work->slots)
-        return;
-    fetch_lines(table_at(table, at + SLOTS), sizeof(struct task));
-    const struct task *task = table_at(table, at + STACKS);
-    fetch_lines(task->sp, STACK_BYTES); // wherever it points: only a hint
-    fetch_lines(task->top, 1);
-}
-
-static void take_picture(struct work *work, const uint8_t *places,
-                         const struct stolen *stolen)
-{
-    struct weft_dump *dump = work->dump;
-    bool missing = false;
-
-    for (uint32_t i = 0; i < work->slots; i++) {
-        fetch_ahead(work, i);
-        capture_task(work, table_at(&work->runtime->table, i));
-    }
-    add_queues(work, stolen);
-    for (uint32_t i = 0; i < dump->worker_count; i++) {
-        add_worker(work, i, places[i], stolen);
-        missing |= places[i] == PLACE_MISSING;
-    }
-    dump->consistent = !missing;
-    dump->complete = !missing;
-}
-
-static void finish(struct work *work)
-{
-    free(work->index_of);
-    free(work->missing);
-    intern_deinit(&work->intern);
-    if (work->cache != NULL)
-        capture_cache_give(work->cache);
-}
-
-int capture_world(struct weft_runtime *runtime, struct capture *capture)
-{
-    struct stolen stolen;
-    struct work work;
-    int error = prepare(&work, runtime);
-
-    if (error == 0)
-        error = steal_all(runtime, capture->places, &stolen);
-    if (error == 0)
-        error = capture_missing(&work, capture->places);
-    if (error == 0) {
-        take_picture(&work, capture->places, &stolen);
-        put_back_all(runtime, &stolen);
-    }
-    finish(&work);
-    if (error == 0 && work.intern.failed)
-        error = -ENOMEM;
-    if (error == 0 && !work.dump->complete) {
-        work.dump->problem =
-            describe_missing(work.dump, runtime->dump_patience_ns);
-        if (work.dump->problem == NULL)
-            error = -ENOMEM;
-    }
-    if (error != 0) {
-        weft_dump_free(work.dump);
-        return error;
-    }
-    uint64_t stopped = capture->stopped_ticks;
-    work.dump->pause_ns =
-        stopped == 0 ? 0 : port_ticks_to_ns(port_ticks() - stopped);
-    work.dump->total_ns = port_now() - capture->asked_ns;
-    capture->dump = work.dump;
-    return 0;
+    read_facts(&r, running->state);
+    read_name(&r);
+    r.shape.stack = store_stack(picture->store, &running->stack, running->pcs,
+                                running->error);
+    r.shape.stack_used = running->stack_used;
+    keep(&r);
 }

@@ -1,8 +1,8 @@
-// capture.h -- From a stopped world to a model of it.
+// capture.h -- Reads one task, though it may run at any moment.
 #ifndef WEFT_DUMP_CAPTURE_H
 #define WEFT_DUMP_CAPTURE_H
 
-#include "dump/model.h"
+#include "dump/store.h"
 #include "dump/unwind.h"
 #include "sched/runtime.h"
 
@@ -13,29 +13,61 @@ enum {
     FRAMES_TAIL = 32,
 };
 
-struct capture {
-    const uint8_t *places;  // enum place of each worker
-    int64_t asked_ns;       // when the dump was asked for
-    uint64_t stopped_ticks; // when the first worker stopped; 0: none did
-    struct weft_dump *dump; // the result, with one reference; or NULL
+// What all captures of one dump have in common. Written before the epoch
+// opens, then constant.
+struct picture {
+    struct weft_runtime *runtime;
+    struct store *store;
+    uint32_t epoch;
+    uint32_t slots;    // of the table, at the meeting
+    uint64_t now;      // ticks of the meeting
+    int64_t now_ns;    // the same on the clock
+    uint64_t before;   // what was in the shared queue: steal_all.h
+    uint32_t injected; //
 };
 
-// Captures all tasks, queues and workers. The caller leads a dump. The result
-// lacks what needs no stopped world: see complete.h. 0 or -ENOMEM.
-int capture_world(struct weft_runtime *runtime, struct capture *capture);
+// Captures a slot as it was at the meeting, unless that has been done or there
+// was no task (task.h S1). Of an ended task any thread; of others whoever has
+// the cache for itself. False: it could not be read.
+bool capture_task(const struct picture *picture, struct cfi_cache *cache,
+                  struct task *task);
 
-// Unwinds a task that is parked or queued and stays so. `pcs` has room for
-// FRAMES_MAX; they and the stack's description are as the model keeps them,
-// but for its `error`: a static string in *ret_error, or NULL.
+// A task that ran on at the meeting, on a worker that did not come.
+struct running {
+    struct task copy;           // of its slot, at the meeting
+    struct task_top top;        //
+    struct model_stack stack;   // found where it stood
+    uintptr_t pcs[FRAMES_MAX];  //
+    const char *error;          // why the stack is not whole, or NULL
+    uint32_t stack_used;        //
+    enum weft_task_state state; //
+};
+
+// Copies what is known of it without its stack; its worker keeps it.
+void capture_facts(const struct task *task, struct running *ret_running);
+
+// Puts it into the store.
+void capture_running(const struct picture *picture,
+                     const struct running *running);
+
+// Unwinds a task that is parked or queued and stays so, or whose reading is
+// found worthless later. `pcs` has room for FRAMES_MAX; they and the stack's
+// description are as the model keeps them, but for its `error`: a static
+// string in *ret_error, or NULL.
 void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error);
+
+// What an unwinding has given, as the model keeps it. The static string that
+// says why it is not whole, or NULL.
+const char *capture_kept(const struct unwind_result *result, int kept,
+                         uintptr_t *pcs, struct model_stack *ret_stack);
 
 // Whether a task's saved stack pointer lies in its stack: always, unless it
 // runs.
 bool capture_sound(const struct task *task);
 
-// A cache of CFI for a capture: one is kept between dumps. NULL: no memory.
+// A cache of CFI for a capture: some are kept between dumps. NULL: no memory.
 struct cfi_cache *capture_cache_take(void);
 void capture_cache_give(struct cfi_cache *cache);
 

@@ -1,12 +1,11 @@
-// complete.h -- What a dump still needs once the world runs on.
+// complete.h -- What a dump still needs once everything is captured.
 #ifndef WEFT_DUMP_COMPLETE_H
 #define WEFT_DUMP_COMPLETE_H
 
-#include "dump/model.h"
+#include "dump/epoch.h"
 
-// Adds to a captured dump who waits for and holds what, the findings, and what
-// is known of the process. Any thread; the first call does it, the others see
-// it done. 0 or -ENOMEM.
-int dump_complete(struct weft_dump *dump);
+// Adds to a captured dump where tasks are queued or run, who holds what, the
+// findings, and what is known of the process. 0 or -ENOMEM.
+int dump_complete(struct weft_dump *dump, const struct workshop *shop);
 
 #endif

@@ -47,7 +47,7 @@ struct provider {
 
 // A task that joins another, or leaves a scope.
 struct waiting_one {
-    uint64_t target; // id of the task, or index of the scope
+    uint64_t target; // id of the task, or address of the scope
     uint32_t task;   // index of who waits
 };
 
@@ -120,6 +120,9 @@ bool graph_binds(const struct model_object *object);
 // The only task known to serve the waiters of a channel, the newest one that
 // does, or WEFT_NONE. Waiters of one kind alone are there (channel.c I1).
 uint32_t graph_server(const struct weft_dump *dump, uint32_t object, bool only);
+
+// Whether those who wait on a channel want to receive: channel.c I1.
+bool graph_receives(const struct model_object *channel);
 
 // What waiters of a channel lack: those who send, or those who receive.
 const struct model_peers *graph_peers(const struct weft_dump *dump,

@@ -10,7 +10,7 @@
 // key; the providers of a key are the nodes that it waits for:
 //
 //   an object's index           its holders; of a channel the one that serves
-//   SCOPE_KEY + the scope       its children
+//   SCOPE_KEY + its address     a scope's children
 //   JOIN_KEY + the task's index that task
 //
 // Of a scope's children those that wait for the same stand for each other; and
@@ -22,13 +22,18 @@
 #include "base/grow.h"
 #include "dump/find.h"
 
-#define SCOPE_KEY (UINT64_C(1) << 32)
-#define JOIN_KEY (UINT64_C(2) << 32)
+#define SCOPE_KEY (UINT64_C(1) << 63)
+#define JOIN_KEY (UINT64_C(1) << 32)
 #define NO_KEY UINT64_MAX
 
 bool graph_binds(const struct model_object *object)
 {
     return object->kind == WEFT_OBJECT_MUTEX;
+}
+
+bool graph_receives(const struct model_object *channel)
+{
+    return channel->used == 0;
 }
 
 const struct model_peers *graph_peers(const struct weft_dump *dump,
@@ -40,9 +45,7 @@ const struct model_peers *graph_peers(const struct weft_dump *dump,
         o->peers >= dump->channel_count)
         return NULL;
     const struct model_channel *channel = &dump->channels[o->peers];
-    bool receive =
-        model_task(dump, dump->waiters[o->waiter]).wait == WEFT_WAIT_CHAN_RECV;
-    return receive ? &channel->sent : &channel->received;
+    return graph_receives(o) ? &channel->sent : &channel->received;
 }
 
 uint32_t graph_server(const struct weft_dump *dump, uint32_t object, bool only)
@@ -75,7 +78,7 @@ static uint64_t key_of(const struct weft_dump *dump, const struct model_task *m)
 {
     if (m->state != WEFT_STATE_WAITING)
         return NO_KEY;
-    if (m->wait == WEFT_WAIT_SCOPE && m->wait_scope != WEFT_NONE)
+    if (m->wait_scope != 0)
         return SCOPE_KEY + m->wait_scope;
     if (m->wait == WEFT_WAIT_JOIN) {
         uint32_t joined = model_find(dump, m->wait_task);
@@ -123,7 +126,7 @@ void graph_see(struct judge *judge, uint32_t task, const struct model_task *m)
     if (m->wait == WEFT_WAIT_JOIN)
         add_waiting(graph, &graph->joins, &graph->join_count, &graph->join_room,
                     m->wait_task, task);
-    else if (m->wait == WEFT_WAIT_SCOPE && m->wait_scope != WEFT_NONE)
+    else if (m->wait_scope != 0)
         add_waiting(graph, &graph->leaves, &graph->leave_count,
                     &graph->leave_room, m->wait_scope, task);
     if (m->held_count > 0)
@@ -198,11 +201,11 @@ static void add_servers(struct judge *judge)
 // ---- Children of scopes ----
 
 // Who leaves a scope: the entry in `leaves`, or WEFT_NONE.
-static uint32_t leaver_of(const struct graph *graph, uint32_t scope)
+static uint32_t leaver_of(const struct graph *graph, uint64_t scope)
 {
     size_t at = find_target(graph->leaves, graph->leave_count, scope);
 
-    return scope != WEFT_NONE && at < graph->leave_count &&
+    return scope != 0 && at < graph->leave_count &&
                    graph->leaves[at].target == scope
                ? (uint32_t)at
                : WEFT_NONE;
@@ -322,7 +325,7 @@ static void provide(struct judge *judge, uint32_t number)
 
     for (uint32_t i = 0; i < m.held_count; i++)
         add_provider(graph, dump->held[m.held + i], number);
-    if (m.scope != WEFT_NONE)
+    if (m.scope != 0)
         add_provider(graph, SCOPE_KEY + m.scope, number);
     add_provider(graph, JOIN_KEY + task, number);
     for (size_t i = find_target(graph->served, graph->served_count, task);
@@ -389,8 +392,11 @@ static void each_waiter_for(const struct weft_dump *dump, uint32_t object,
 {
     const struct model_object *o = &dump->objects[object];
 
-    for (uint32_t i = 0; i < o->waiter_count; i++)
-        see(arg, dump->waiters[o->waiter + i]);
+    for (uint32_t i = 0; i < o->waiter_count; i++) {
+        uint32_t task = model_waiter(dump, object, i);
+        if (task != WEFT_NONE) // else: no memory to list them
+            see(arg, task);
+    }
 }
 
 void graph_each_waiter(struct judge *judge, uint32_t task, bool likely,
@@ -416,9 +422,9 @@ void graph_each_waiter(struct judge *judge, uint32_t task, bool likely,
         each_waiter_for(dump, graph->served[i].task, see, arg);
 }
 
-static uint32_t first_child(const struct weft_dump *dump, uint32_t scope)
+static uint32_t first_child(const struct weft_dump *dump, uint64_t scope)
 {
-    for (uint32_t i = 0; scope != WEFT_NONE && i < dump->task_count; i++) {
+    for (uint32_t i = 0; scope != 0 && i < dump->task_count; i++) {
         const struct model_task m = model_task(dump, i);
         if (m.scope == scope && m.state != WEFT_STATE_DONE)
             return i;

@@ -28,42 +28,38 @@ struct chain {
     bool fault; // something in it is more than waiting for work
 };
 
-static enum weft_wait_kind waiters_kind(const struct weft_dump *dump,
-                                        const struct model_object *o)
+// Those who wait longest for an object; lists who waits for what, so asked
+// only where something is suspicious.
+static void see_waiters(const struct weft_dump *dump, uint32_t object,
+                        struct worst *ret_worst)
 {
-    return model_task(dump, dump->waiters[o->waiter]).wait;
+    *ret_worst = (struct worst){0};
+    for (uint32_t i = 0; i < dump->objects[object].waiter_count; i++) {
+        uint32_t task = model_waiter(dump, object, i);
+        if (task != WEFT_NONE) // else: no memory to list them
+            worst_see(ret_worst, model_task(dump, task).state_ns, task);
+    }
 }
 
-static int64_t longest_wait(const struct weft_dump *dump,
-                            const struct model_object *o)
+static int64_t longest_wait(const struct weft_dump *dump, uint32_t object)
 {
-    int64_t longest = 0;
+    struct worst worst;
 
-    for (uint32_t i = 0; i < o->waiter_count; i++) {
-        int64_t ns = model_task(dump, dump->waiters[o->waiter + i]).state_ns;
-        longest = ns > longest ? ns : longest;
-    }
-    return longest;
+    see_waiters(dump, object, &worst);
+    return worst.entries[0].value;
 }
 
 // ---- Stall ----
 
-// For how long nobody got it; asks the waiters only if that can be long.
-static int64_t quiet_ns(const struct judge *judge, uint32_t object)
+// For how long nobody can have got it; INT64_MAX: nothing is known.
+static int64_t quiet_ns(const struct weft_dump *dump, uint32_t object)
 {
-    const struct weft_dump *dump = judge->dump;
     const struct model_object *o = &dump->objects[object];
     const struct model_peers *peers = graph_peers(dump, object);
-    int64_t ns = INT64_MAX;
 
     if (graph_binds(o) && o->owner != 0)
-        ns = o->held_ns;
-    else if (peers != NULL && peers->ids[0] != 0)
-        ns = peers->last_ns;
-    if (ns < judge->limits->stall_ns)
-        return 0;
-    int64_t longest = longest_wait(dump, o);
-    return longest < ns ? longest : ns;
+        return o->held_ns;
+    return peers != NULL && peers->ids[0] != 0 ? peers->last_ns : INT64_MAX;
 }
 
 static bool is_faulty(const struct judge *judge, const struct model_task *m)
@@ -146,7 +142,7 @@ static bool is_stall(const struct judge *judge, uint32_t object,
         return false;
     if (graph_binds(o)) // the deadlock has listed those who wait
         return chain->count == 0 || !judge_is_stuck(judge, chain->tasks[0]);
-    return waiters_kind(judge->dump, o) == WEFT_WAIT_CHAN_SEND || chain->fault;
+    return !graph_receives(o) || chain->fault;
 }
 
 // The one with the most waiters first.
@@ -170,7 +166,7 @@ static int collect(struct judge *judge, struct stalled **ret_list,
     for (uint32_t i = 0; i < dump->object_count; i++) {
         if (dump->objects[i].waiter_count < judge->limits->stall_waiters)
             continue;
-        int64_t ns = quiet_ns(judge, i);
+        int64_t ns = quiet_ns(dump, i);
         if (ns < judge->limits->stall_ns)
             continue;
         if (!grow(ret_list, &room, *ret_count + 1, sizeof **ret_list))
@@ -180,23 +176,35 @@ static int collect(struct judge *judge, struct stalled **ret_list,
     return 0;
 }
 
+static int judge_stall(struct judge *judge, struct stalled *stalled,
+                       uint32_t *told)
+{
+    struct chain chain;
+
+    follow(judge, stalled->object, &chain);
+    if (!is_stall(judge, stalled->object, &chain))
+        return 0;
+    int64_t longest = longest_wait(judge->dump, stalled->object);
+    if (longest < stalled->ns)
+        stalled->ns = longest;
+    if (stalled->ns < judge->limits->stall_ns)
+        return 0;
+    ++*told;
+    return add_stall(judge, stalled, &chain);
+}
+
 int find_stalls(struct judge *judge)
 {
     struct stalled *list = NULL;
     size_t count = 0;
+    uint32_t told = 0;
     int error = collect(judge, &list, &count);
 
     if (error == 0 && count > 1)
         qsort_r(list, count, sizeof *list, by_waiters, judge->dump);
-    for (size_t i = 0, told = 0;
-         error == 0 && i < count && told < FINDINGS_OF_RULE_MAX; i++) {
-        struct chain chain;
-        follow(judge, list[i].object, &chain);
-        if (!is_stall(judge, list[i].object, &chain))
-            continue;
-        error = add_stall(judge, &list[i], &chain);
-        told++;
-    }
+    for (size_t i = 0; error == 0 && i < count && told < FINDINGS_OF_RULE_MAX;
+         i++)
+        error = judge_stall(judge, &list[i], &told);
     free(list);
     return error;
 }
@@ -213,21 +221,12 @@ static bool is_lost(const struct weft_dump *dump,
     return task == WEFT_NONE || model_task(dump, task).state == WEFT_STATE_DONE;
 }
 
-static void see_waiters(const struct weft_dump *dump,
-                        const struct model_object *o, struct worst *worst)
-{
-    for (uint32_t i = 0; i < o->waiter_count; i++) {
-        uint32_t task = dump->waiters[o->waiter + i];
-        worst_see(worst, model_task(dump, task).state_ns, task);
-    }
-}
-
 static int add_lost_peer(struct judge *judge, uint32_t object,
                          const struct model_peers *peers, bool *ret_told)
 {
-    struct worst worst = {0};
+    struct worst worst;
 
-    see_waiters(judge->dump, &judge->dump->objects[object], &worst);
+    see_waiters(judge->dump, object, &worst);
     if (worst.entries[0].value < judge->limits->lost_peer_ns)
         return 0;
     struct model_finding *finding =

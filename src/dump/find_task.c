@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "dump/find.h"
-#include "dump/finder.h"
+#include "dump/rules.h"
 
 int find_stacks(struct judge *judge)
 {
@@ -28,20 +28,20 @@ int find_stacks(struct judge *judge)
 
 static int by_pc(const void *a, const void *b)
 {
-    const struct finder_site *x = a, *y = b;
+    const struct rules_site *x = a, *y = b;
 
     return (x->pc > y->pc) - (x->pc < y->pc);
 }
 
-static const struct finder_site *find_before(const struct finder *finder,
-                                             uintptr_t pc)
+static const struct rules_site *find_before(const struct rules *rules,
+                                            uintptr_t pc)
 {
-    struct finder_site key = {.pc = pc};
+    struct rules_site key = {.pc = pc};
 
-    return finder->site_count == 0
+    return rules->site_count == 0
                ? NULL
-               : bsearch(&key, finder->sites, finder->site_count,
-                         sizeof *finder->sites, by_pc);
+               : bsearch(&key, rules->sites, rules->site_count,
+                         sizeof *rules->sites, by_pc);
 }
 
 static bool has_grown(const struct judge *judge, uint32_t tasks, uint32_t least)
@@ -53,7 +53,7 @@ static bool has_grown(const struct judge *judge, uint32_t tasks, uint32_t least)
 }
 
 static int add_growth(struct judge *judge, uint32_t site,
-                      const struct finder_site *before)
+                      const struct rules_site *before)
 {
     struct model_finding *finding =
         judge_add(judge, WEFT_RULE_GROWTH, 0, false);
@@ -67,14 +67,14 @@ static int add_growth(struct judge *judge, uint32_t site,
     return 0;
 }
 
-static int judge_site(struct judge *judge, const struct finder *finder,
-                      uint32_t site, struct finder_site *ret_site)
+static int judge_site(struct judge *judge, const struct rules *rules,
+                      uint32_t site, struct rules_site *ret_site)
 {
     const struct weft_dump *dump = judge->dump;
     uint32_t tasks = judge->site_tasks[site];
-    const struct finder_site *before = find_before(finder, dump->sites[site]);
+    const struct rules_site *before = find_before(rules, dump->sites[site]);
 
-    *ret_site = (struct finder_site){
+    *ret_site = (struct rules_site){
         .pc = dump->sites[site], .least = tasks, .when_ns = dump->wall_time_ns};
     if (before == NULL || tasks <= before->least)
         return 0;
@@ -84,38 +84,38 @@ static int judge_site(struct judge *judge, const struct finder *finder,
     return 0;
 }
 
-// Sites that have no task now are forgotten. The finder's lock is held.
-static int compare(struct judge *judge, struct finder *finder)
+// Sites that have no task now are forgotten. The rules's lock is held.
+static int compare(struct judge *judge, struct rules *rules)
 {
     const struct weft_dump *dump = judge->dump;
-    struct finder_site *sites = malloc((dump->site_count + 1) * sizeof *sites);
+    struct rules_site *sites = malloc((dump->site_count + 1) * sizeof *sites);
     int error = sites == NULL ? -ENOMEM : 0;
 
     for (uint32_t i = 0; error == 0 && i < dump->site_count; i++)
-        error = judge_site(judge, finder, i, &sites[i]);
+        error = judge_site(judge, rules, i, &sites[i]);
     if (error != 0) {
         free(sites);
         return error;
     }
     if (dump->site_count > 1)
         qsort(sites, dump->site_count, sizeof *sites, by_pc);
-    free(finder->sites);
-    finder->sites = sites;
-    finder->site_count = dump->site_count;
-    finder->newest_ns = dump->wall_time_ns;
+    free(rules->sites);
+    rules->sites = sites;
+    rules->site_count = dump->site_count;
+    rules->newest_ns = dump->wall_time_ns;
     return 0;
 }
 
 int find_growth(struct judge *judge)
 {
-    struct finder *finder = judge->dump->finder;
+    struct rules *rules = judge->dump->rules;
     int error = 0;
 
-    if (finder == NULL)
+    if (rules == NULL)
         return 0;
-    lock_acquire(&finder->lock);
-    if (judge->dump->wall_time_ns > finder->newest_ns) // else it came late
-        error = compare(judge, finder);
-    lock_release(&finder->lock);
+    lock_acquire(&rules->lock);
+    if (judge->dump->wall_time_ns > rules->newest_ns) // else it came late
+        error = compare(judge, rules);
+    lock_release(&rules->lock);
     return error;
 }

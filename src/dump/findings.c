@@ -11,7 +11,7 @@
 
 #include "base/grow.h"
 #include "dump/find.h"
-#include "dump/finder.h"
+#include "dump/rules.h"
 
 static const char *const names[WEFT_RULE_COUNT] = {
     [WEFT_RULE_DEADLOCK] = "deadlock",     [WEFT_RULE_NO_YIELD] = "no-yield",
@@ -179,7 +179,7 @@ int findings_add(struct weft_dump *dump)
     static const struct {
         enum weft_rule rule;
         int (*find)(struct judge *judge);
-    } rules[] = {
+    } families[] = {
         {WEFT_RULE_DEADLOCK, find_deadlocks}, // first: fills in `stuck`
         {WEFT_RULE_ALL_ASLEEP, find_asleep},    {WEFT_RULE_STALL, find_stalls},
         {WEFT_RULE_LOST_PEER, find_lost_peers}, {WEFT_RULE_SYSCALL, find_calls},
@@ -188,11 +188,12 @@ int findings_add(struct weft_dump *dump)
     };
     struct judge judge = {.dump = dump, .limits = &dump->limits};
 
-    finder_set_defaults(&dump->limits);
+    rules_set_defaults(&dump->limits);
     int error = walk(&judge);
-    for (size_t i = 0; error == 0 && i < sizeof rules / sizeof *rules; i++)
-        if (judge_wants(&judge, rules[i].rule))
-            error = rules[i].find(&judge);
+    for (size_t i = 0; error == 0 && i < sizeof families / sizeof *families;
+         i++)
+        if (judge_wants(&judge, families[i].rule))
+            error = families[i].find(&judge);
     graph_deinit(&judge.graph);
     free(judge.site_tasks);
     free(judge.stuck);

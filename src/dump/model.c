@@ -8,11 +8,85 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dump/finder.h"
+#include "dump/rules.h"
+#include "dump/store.h"
+
+// ---- Tasks. ----
+
+// What few tasks have.
+static void add_extra(const struct extra *extra, struct model_task *m)
+{
+    m->timeout_in_ns = extra->timeout_in_ns;
+    m->name = extra->name;
+    m->labels = extra->labels;
+    m->label_count = extra->label_count;
+    m->worker = extra->worker;
+    m->queue_place = extra->queue_place;
+    m->held = extra->held;
+    m->held_count = extra->held_count;
+}
+
+static const struct extra NO_EXTRA = {
+    .timeout_in_ns = WEFT_NEVER,
+    .name = WEFT_NONE,
+    .labels = WEFT_NONE,
+    .worker = WEFT_NONE,
+    .queue_place = WEFT_NONE,
+    .held = WEFT_NONE,
+};
+
+static struct model_task unpack(const struct store *store,
+                                const struct record *record)
+{
+    const struct shape *shape =
+        (const struct shape *)store->shapes.items + record->shape;
+    struct model_task m = {
+        .id = record->id,
+        .handle = record->handle,
+        .parent = shape->parent,
+        .schedules = record->schedules,
+        .state_ns = record->state_ns,
+        .age_ns = record->age_ns,
+        .cpu_ns = record->cpu_ns,
+        .wait_task = shape->wait == WEFT_WAIT_SCOPE ? 0 : shape->wait_task,
+        .wait_scope = shape->wait == WEFT_WAIT_SCOPE ? shape->wait_task : 0,
+        .scope = shape->scope,
+        .object = shape->object,
+        .stack = shape->stack,
+        .site = shape->site,
+        .wait_fd = shape->wait_fd,
+        .stack_used = shape->stack_used,
+        .stack_size = shape->stack_size,
+        .state = shape->state,
+        .wait = shape->wait,
+        .wait_write = shape->wait_write,
+    };
+
+    add_extra(record->extra == WEFT_NONE
+                  ? &NO_EXTRA
+                  : (const struct extra *)store->extras.items + record->extra,
+              &m);
+    return m;
+}
 
 struct model_task model_task(const struct weft_dump *dump, size_t index)
 {
-    return dump->tasks[index];
+    const struct store *store = dump->store;
+
+    if (store == NULL)
+        return dump->tasks[index];
+    return unpack(store, (const struct record *)store->records.items + index);
+}
+
+struct extra *model_extra(struct weft_dump *dump, size_t index)
+{
+    struct record *record = store_record(dump->store, (uint32_t)index);
+
+    if (record->extra == WEFT_NONE)
+        record->extra = store_extra(dump->store, &NO_EXTRA);
+    return record->extra == WEFT_NONE
+               ? NULL
+               : (struct extra *)dump->store->extras.items + record->extra;
 }
 
 const char *model_text(const struct weft_dump *dump, uint32_t offset)
@@ -85,6 +159,50 @@ uint32_t model_find(const struct weft_dump *dump, uint64_t id)
     uint32_t *index = memory->index;
     lock_release(&memory->index_lock);
     return index ? index_find(dump, index, id) : scan_find(dump, id);
+}
+
+// ---- Who waits for an object. ----
+
+// Fills each object's stretch of the list; `at` is where it goes on.
+static void fill_waiters(const struct weft_dump *dump, uint32_t *at,
+                         uint32_t *waiters)
+{
+    for (uint32_t i = 0; i < dump->task_count; i++) {
+        uint32_t object = model_task(dump, i).object;
+        if (object != WEFT_NONE)
+            waiters[at[object]++] = i;
+    }
+}
+
+static uint32_t *list_waiters(struct weft_dump *dump)
+{
+    uint32_t count = 0;
+    uint32_t *at = malloc((dump->object_count + 1) * sizeof(*at));
+
+    for (size_t i = 0; at && i < dump->object_count; i++) {
+        at[i] = count;
+        dump->objects[i].waiter = count;
+        count += dump->objects[i].waiter_count;
+    }
+    uint32_t *waiters = at ? malloc((count + 1) * sizeof(*waiters)) : NULL;
+    if (waiters)
+        fill_waiters(dump, at, waiters);
+    free(at);
+    return waiters;
+}
+
+uint32_t model_waiter(const struct weft_dump *dump, uint32_t object,
+                      uint32_t which)
+{
+    // As with the index above.
+    struct weft_dump *memory = (struct weft_dump *)dump;
+
+    lock_acquire(&memory->index_lock);
+    if (!memory->waiters)
+        memory->waiters = list_waiters(memory);
+    uint32_t *waiters = memory->waiters;
+    lock_release(&memory->index_lock);
+    return waiters ? waiters[dump->objects[object].waiter + which] : WEFT_NONE;
 }
 
 // ---- Modules. ----
@@ -244,6 +362,21 @@ static void free_findings(struct weft_dump *dump)
     free(dump->findings);
 }
 
+static void free_tables(struct weft_dump *dump)
+{
+    if (dump->store != NULL) { // they lie there
+        store_free(dump->store);
+        return;
+    }
+    free(dump->tasks);
+    free(dump->objects);
+    free(dump->stacks);
+    free(dump->pcs);
+    free(dump->sites);
+    free(dump->channels);
+    free(dump->text);
+}
+
 void model_free(struct weft_dump *dump)
 {
     if (dump->names)
@@ -255,20 +388,13 @@ void model_free(struct weft_dump *dump)
     free(dump->runtime);
     free(dump->exe);
     free(dump->host);
-    free(dump->tasks);
-    free(dump->objects);
     free(dump->waiters);
     free(dump->held);
     free(dump->workers);
-    free(dump->stacks);
-    free(dump->pcs);
-    free(dump->sites);
-    free(dump->scopes);
-    free(dump->channels);
     free_findings(dump);
     model_free_modules(dump->modules, dump->module_count);
-    free(dump->text);
-    finder_drop(dump->finder);
+    free_tables(dump);
+    rules_drop(dump->rules);
     free(dump->index);
     free(dump);
 }

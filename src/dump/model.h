@@ -24,14 +24,14 @@ struct model_task {
     int64_t cpu_ns;
     int64_t timeout_in_ns;
     uint64_t wait_task;   // id, or 0
+    uint64_t scope;       // address of the scope whose child it is, or 0
+    uint64_t wait_scope;  // of the one that it leaves, or 0
     uint32_t name;        // offset in `text`, or WEFT_NONE
     uint32_t labels;      // offset in `text` of key\0value\0..., or WEFT_NONE
     uint32_t object;      // index, or WEFT_NONE
     uint32_t held;        // first entry in `held`, or WEFT_NONE
     uint32_t stack;       // index, or WEFT_NONE
     uint32_t site;        // index, or WEFT_NONE
-    uint32_t scope;       // whose child it is: index in `scopes`, or WEFT_NONE
-    uint32_t wait_scope;  // with WEFT_WAIT_SCOPE; else WEFT_NONE
     uint32_t worker;      // index, or WEFT_NONE
     uint32_t queue_place; // or WEFT_NONE
     int32_t wait_fd;      // or -1
@@ -48,10 +48,12 @@ struct model_object {
     enum weft_object_kind kind;
     uint32_t name; // offset in `text`, or WEFT_NONE
     uintptr_t address;
-    uint64_t owner; // id, or 0
+    uint64_t owner;      // id, or 0
+    uint32_t owner_task; // its index, or WEFT_NONE
+    bool owned;          // the owner itself says so
     uintptr_t taken_pc;
     int64_t held_ns;
-    uint32_t waiter; // first entry in `waiters`
+    uint32_t waiter; // first entry in `waiters`, once they are listed
     uint32_t waiter_count;
     uint64_t used, limit;
     uint32_t peers; // of a channel: index in `channels`; else WEFT_NONE
@@ -109,14 +111,18 @@ struct model_module {
     uintptr_t end;   // one past the last
 };
 
+struct extra;
+struct store;
+
 struct weft_dump {
     atomic_u32 references; // weft_dump_free drops one; adds are relaxed
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;
-    int64_t no_yield_ns;         // the runtime's threshold
+    int64_t share_ns;    // the longest that a capture kept a thread at a time
+    int64_t no_yield_ns; // the runtime's threshold
     weft_finding_options limits; // its others; zero: the default
-    struct finder *finder;       // one reference, or NULL: finder.h
+    struct rules *rules;         // one reference, or NULL: rules.h
     int64_t mean_run_ns;         // of the runtime's tasks
     uint32_t inject_length;      // tasks in the shared queue
     int64_t away_until_ns;       // the machine stood still until then, before
@@ -130,13 +136,14 @@ struct weft_dump {
     char *host;    // owned
     char **args;   // owned, NULL-terminated
 
-    struct model_task *tasks;
+    struct store *store;      // owned: a capture's; or NULL, and then
+    struct model_task *tasks; // the tasks are here, unpacked
     size_t task_count;
     struct model_object *objects;
     size_t object_count;
-    uint32_t *waiters; // task indexes
-    size_t waiter_count;
-    uint32_t *held; // object indexes
+    uint32_t *waiters; // task indexes, or NULL: not yet listed, see
+                       // model_waiter
+    uint32_t *held;    // object indexes
     size_t held_count;
     weft_dump_worker *workers;
     size_t worker_count;
@@ -149,8 +156,6 @@ struct weft_dump {
     size_t pc_count;
     uintptr_t *sites;
     size_t site_count;
-    uintptr_t *scopes; // addresses of scopes that have children
-    size_t scope_count;
     struct model_channel *channels; // what is known of channels beyond objects
     size_t channel_count;
     struct model_finding *findings;
@@ -160,10 +165,7 @@ struct weft_dump {
     char *text; // all strings, each ended by zero
     size_t text_size;
 
-    struct lock complete_lock; // complete.c: guards `completed`
-    int completed;             // 1: only captured; 0: whole; or -errno
-
-    struct lock index_lock; // guards `index`
+    struct lock index_lock; // guards `index`, and the listing of waiters
     uint32_t *index;        // model_find's: ids hashed to task indexes, or NULL
 
     struct lock names_lock; // guards `names`
@@ -174,12 +176,21 @@ struct weft_dump {
 // Task `index`, unpacked.
 struct model_task model_task(const struct weft_dump *dump, size_t index);
 
+// What few tasks have, of task `index` of a captured dump, to be written while
+// it is made. NULL: no room.
+struct extra *model_extra(struct weft_dump *dump, size_t index);
+
 // The string at an offset, or NULL for WEFT_NONE.
 const char *model_text(const struct weft_dump *dump, uint32_t offset);
 
 // The index of the task with an id, or WEFT_NONE. Only once `tasks` is whole:
 // the first call indexes them.
 uint32_t model_find(const struct weft_dump *dump, uint64_t id);
+
+// The index of the task that waits as `which`-th for an object, which is below
+// its waiter_count; WEFT_NONE: no memory. The first call lists them all.
+uint32_t model_waiter(const struct weft_dump *dump, uint32_t object,
+                      uint32_t which);
 
 // Gives back all memory of a dump whose last reference is gone.
 void model_free(struct weft_dump *dump);

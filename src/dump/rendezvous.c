@@ -1,70 +1,76 @@
 // rendezvous.c -- Where workers and those who ask for a dump meet.
 //
-//   requester                          worker
-//   1. trace_asked = 1                 1. presence = OUT or IN, or current = T
+//   conductor                          worker
+//   1. trace_asked = MEETING           1. presence = OUT or IN, or current = T
 //   2. heavy barrier                   2. loads trace_asked
-//   3. loads presence of each             set: barrier_meet
+//   3. loads presence of each             MEETING: barrier_meet
 //
 //   P1  trace_asked and presence are seq_cst; current goes with the light side
 //       of the asymmetric fence (sched/worker.c C3). So of a worker that goes
-//       out, comes in or begins a task, and a requester, at least one sees the
+//       out, comes in or begins a task, and a conductor, at least one sees the
 //       other: who is seen OUT will not touch a queue or a task before it has
 //       come in and met; who is seen IN comes, or is inside a task and begins
 //       no other before it has met.
-//   I1  A request is in `waiting` from its making until a leader or the end of
-//       the runtime answers it. A leader answers those that were there when
-//       the meeting closed: their snapshot is not older than their asking.
-//       For those that came later it opens the next meeting at once.
-//   I2  Whoever opens a meeting sees to it that somebody leads: a thread that
-//       asks waits for the deadline itself, and leads if no worker can come; a
-//       worker (that of a task that asks, or a leader) comes itself.
-//   I3  trace_asked is set exactly while a meeting is active; under the lock.
+//   P2  The leader stores the epoch and then trace_asked = CAPTURE while the
+//       world stands. A worker that loads CAPTURE captures each task before it
+//       runs it. One that loads MEETING though the meeting is over finds so
+//       out under the barrier's lock, and loads again.
+//   P3  Whoever captures counts itself in `inside`, then loads `open`; the
+//       conductor clears `open`, then loads `inside`. All seq_cst: either the
+//       one sees that it is too late, or the other waits for it.
+//   P4  `released` moves under the lock; outside it is only slept on.
+//   P5  A task stores what it has begun, then `asked` (release) -> the thread
+//       that goes on for it (acquire).
+//   I1  A request is in `waiting` from its making until a leader takes it
+//       along: those that are there when the meeting closes get its dump,
+//       which is not older than their asking. Those that come later get the
+//       next.
+//   I2  While there are requests, exactly one of the threads that made them
+//       conducts; when it is done, it hands on to another. It waits for the
+//       meeting's deadline itself, and leads if no worker can come.
+//   I3  trace_asked is MEETING exactly while a meeting is active.
+//
+// A task that asks has a thread ask for it: it would keep its worker from the
+// meeting, and a conductor works for milliseconds.
 #include "dump/rendezvous.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "dump/barrier.h"
-#include "dump/capture.h"
-#include "dump/complete.h"
+#include "dump/epoch.h"
 #include "dump/overflow.h"
 #include "dump/standing.h"
 #include "sync/wait.h"
 
+// Between two shares of the capture a worker runs tasks for as long.
+static const int64_t REST_NS = 10000;
+static const int64_t LOOK_NS = 1000000;
+
 struct rendezvous {
-    struct barrier barrier; // its lock guards all below
+    struct barrier barrier; // its lock guards all below, save the atomics
     struct list waiting;    // requests' waiters, `data` a struct request
-    struct list answered;   // by the meeting that is closed
-    atomic_u32 users;       // inside weft_dump_take; written under the lock
+    struct list answered;   // those that the present dump is for
+    bool conducted;         // I2
     bool closing;           // the runtime is being freed
     uint64_t met_ticks;     // when the first participant stopped; 0: none yet
+    struct workshop shop;   // the conductor's and the leader's
+    struct epoch epoch;     // the conductor's; written before it is opened
+    int error;              // the conductor's: why there is no epoch
+    atomic_u32 users;       // inside weft_dump_take; written under the lock
+    atomic_u32 released;    // generation: moves when a leader is done; P4
+    atomic_u32 open;        // P3
+    atomic_u32 inside;      // P3
 };
 
 struct request {
-    int64_t asked_ns;
+    weft_runtime *runtime;
     struct weft_dump *dump; // the answer, or
     int error;              // why there is none
 };
 
-static struct rendezvous *rendezvous_of(struct weft_runtime *runtime)
+static struct rendezvous *rendezvous_of(const struct weft_runtime *runtime)
 {
     return runtime->dumps;
-}
-
-// ---- Opening a meeting ----
-
-// The lock is held. I3, P1.
-static void open_meeting(struct weft_runtime *runtime)
-{
-    struct rendezvous *rv = rendezvous_of(runtime);
-
-    barrier_begin(&rv->barrier, port_now() + runtime->dump_patience_ns);
-    rv->met_ticks = 0;
-    store_seq_cst(&runtime->trace_asked, 1); // P1
-    port_barrier_heavy();                    // P1
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
-        if (load_seq_cst(&runtime->workers[i].presence) == PRESENCE_OUT) // P1
-            barrier_count_away(&rv->barrier, i);
 }
 
 // ---- Leading ----
@@ -77,82 +83,43 @@ static void move_all(struct list *from, struct list *to)
         list_push_back(to, link);
 }
 
-// I2: threads that wait for an answer look at the new meeting.
-static void rouse_threads(struct rendezvous *rv)
+// The world stands: shows it to the epoch, and opens that. P2.
+static void begin_epoch(struct weft_runtime *runtime, struct rendezvous *rv,
+                        int64_t deadline_ns)
 {
-    for (struct list *link = rv->waiting.next; link != &rv->waiting;
-         link = link->next) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
-        if (waiter->task == NULL)
-            port_futex_wake(&waiter->word, 1);
-    }
-}
+    struct epoch *epoch = &rv->epoch;
 
-// The meeting is over. Answers those who asked for it; opens the next if there
-// are others (I1). Each gets a reference of its own.
-static void end_meeting(struct weft_runtime *runtime, struct weft_dump *dump,
-                        int error)
-{
-    struct rendezvous *rv = rendezvous_of(runtime);
-    struct list *link;
-
-    lock_acquire(&rv->barrier.lock);
-    barrier_end(&rv->barrier);
-    while ((link = list_pop_front(&rv->answered)) != NULL) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
-        struct request *request = waiter->data;
-        if (dump != NULL)
-            (void)add_relaxed(&dump->references, 1); // ours is still held
-        request->dump = dump;
-        request->error = error;
-        (void)wait_wake(waiter, 0);
-    }
-    // The flag stays up for the next meeting: a worker that saw it down in
-    // between could sleep, be counted away, and nobody would lead.
-    if (list_empty(&rv->waiting)) {
-        store_seq_cst(&runtime->trace_asked, 0); // I3
-    } else {
-        open_meeting(runtime);
-        rouse_threads(rv);
-    }
-    lock_release(&rv->barrier.lock);
-    barrier_wake(&rv->barrier);
-}
-
-static int64_t oldest_request(struct rendezvous *rv)
-{
-    struct waiter *first = container_of(rv->answered.next, struct waiter, link);
-
-    return ((struct request *)first->data)->asked_ns;
-}
-
-static void count_dump(struct weft_runtime *runtime,
-                       const struct weft_dump *dump)
-{
-    if (dump == NULL)
+    epoch_meet(epoch, &rv->barrier, deadline_ns);
+    if (epoch->grown) {
+        store_seq_cst(&runtime->trace_asked, TRACE_NONE); // I3
         return;
-    (void)add_relaxed(&runtime->dumps_taken, 1); // figures
-    if (!dump->complete)
-        (void)add_relaxed(&runtime->dumps_incomplete, 1);
+    }
+    store_seq_cst(&task_epochs[runtime->tag], epoch->picture.epoch); // P2
+    store_seq_cst(&rv->open, 1);                                     // P3
+    store_seq_cst(&runtime->trace_asked, TRACE_CAPTURE);             // P2
 }
 
 // The calling thread leads the meeting that has just been closed.
 static void lead(struct weft_runtime *runtime)
 {
     struct rendezvous *rv = rendezvous_of(runtime);
-    struct capture capture = {.places = rv->barrier.places};
 
     lock_acquire(&rv->barrier.lock);
     move_all(&rv->waiting, &rv->answered); // I1
-    capture.asked_ns = oldest_request(rv);
-    capture.stopped_ticks = rv->met_ticks;
+    uint64_t stopped = rv->met_ticks;
+    int64_t deadline_ns = rv->barrier.deadline_ns - runtime->dump_grace_ns +
+                          runtime->dump_patience_ns;
     lock_release(&rv->barrier.lock);
 
-    int error = capture_world(runtime, &capture);
-    count_dump(runtime, capture.dump);
-    end_meeting(runtime, capture.dump, error);
-    weft_dump_free(capture.dump);
-    sched_look_around(runtime); // a worker may have found the queues empty
+    begin_epoch(runtime, rv, deadline_ns);
+    lock_acquire(&rv->barrier.lock);
+    if (stopped != 0)
+        rv->epoch.dump->pause_ns = port_ticks_to_ns(port_ticks() - stopped);
+    barrier_end(&rv->barrier);
+    store_release(&rv->released, load_relaxed(&rv->released) + 1); // P4
+    lock_release(&rv->barrier.lock);
+    barrier_wake(&rv->barrier);
+    port_futex_wake(&rv->released, 1);
 }
 
 // ---- The worker's side ----
@@ -166,8 +133,8 @@ static void note_stop(struct rendezvous *rv)
     lock_release(&rv->barrier.lock);
 }
 
-// A worker's part in a dump; its core comes back on every path, for nothing in
-// between can end otherwise than by returning it.
+// A worker's part in a meeting; its core comes back on every path, for nothing
+// in between can end otherwise than by returning it.
 static struct core *trace_core(struct worker *worker, struct core *core)
 {
     struct weft_runtime *runtime = worker->runtime;
@@ -179,8 +146,76 @@ static struct core *trace_core(struct worker *worker, struct core *core)
     return core;
 }
 
-// Without memory for it the worker works, but cannot be captured in a task
-// that it does not leave.
+// The open epoch, or NULL; P3.
+static struct epoch *enter(struct rendezvous *rv)
+{
+    (void)add_seq_cst(&rv->inside, 1);                       // P3
+    return load_seq_cst(&rv->open) != 0 ? &rv->epoch : NULL; // P3
+}
+
+static void leave(struct rendezvous *rv)
+{
+    if (sub_seq_cst(&rv->inside, 1) == 1 && load_seq_cst(&rv->open) == 0) // P3
+        port_futex_wake(&rv->inside, 1);
+}
+
+static bool share(struct worker *worker)
+{
+    struct rendezvous *rv = rendezvous_of(worker->runtime);
+    struct epoch *epoch = enter(rv);
+    bool some = epoch != NULL && epoch_share(epoch, worker->index);
+
+    leave(rv);
+    return some;
+}
+
+static bool is_due(const struct worker *worker)
+{
+    uint64_t rested =
+        rendezvous_of(worker->runtime)->shop.rested[worker->index];
+
+    return worker->now > rested &&
+           port_ticks_to_ns(worker->now - rested) >= REST_NS;
+}
+
+static bool is_taken(const struct task *task)
+{
+    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+
+    return load_acquire(&task->mark) == MARK(epoch, MARK_TAKEN); // task.h S1
+}
+
+static void before_run(struct worker *worker, struct task *task)
+{
+    struct rendezvous *rv = rendezvous_of(worker->runtime);
+    bool is_changed = false;
+
+    if (!is_taken(task)) {
+        struct epoch *epoch = enter(rv);
+        if (epoch != NULL)
+            (void)capture_task(&epoch->picture, rv->shop.caches[worker->index],
+                               task);
+        leave(rv);
+        is_changed = true;
+    }
+    if (is_due(worker))
+        is_changed |= share(worker);
+    if (is_changed) {
+        worker->now = port_ticks();
+        store_relaxed(&worker->current_since, worker->now); // a figure
+    }
+}
+
+static void before_release(struct weft_runtime *runtime, struct task *task)
+{
+    struct rendezvous *rv = rendezvous_of(runtime);
+    struct epoch *epoch = enter(rv);
+
+    if (epoch != NULL)
+        (void)capture_task(&epoch->picture, NULL, task);
+    leave(rv);
+}
+
 static void begin_worker(struct worker *worker)
 {
     overflow_begin(worker);
@@ -195,28 +230,241 @@ static void end_worker(struct worker *worker)
 
 static const struct trace_ops ops = {
     .trace_core = trace_core,
+    .before_run = before_run,
+    .capture_some = share,
+    .before_release = before_release,
     .worker_begins = begin_worker,
     .worker_ends = end_worker,
 };
 
-// ---- The requester's side ----
+// ---- Conducting ----
 
-static int enlist(struct rendezvous *rv, struct weft_runtime *runtime)
+// I3, P1. The lock is held.
+static void open_meeting(struct weft_runtime *runtime)
 {
-    lock_acquire(&rv->barrier.lock);
-    if (rv->closing) {
-        lock_release(&rv->barrier.lock);
-        return -ESHUTDOWN;
-    }
-    store_relaxed(&rv->users, load_relaxed(&rv->users) + 1); // under the lock
-    if (!rv->barrier.active)
-        open_meeting(runtime);
-    return 0;
+    struct rendezvous *rv = rendezvous_of(runtime);
+
+    barrier_begin(&rv->barrier, port_now() + runtime->dump_grace_ns);
+    rv->met_ticks = 0;
+    store_seq_cst(&runtime->trace_asked, TRACE_MEETING); // P1
+    port_barrier_heavy();                                // P1
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        if (load_seq_cst(&runtime->workers[i].presence) == PRESENCE_OUT) // P1
+            barrier_count_away(&rv->barrier, i);
 }
 
-// A task of this runtime parks, so that its worker comes to the meeting (I2).
-static void ask_as_task(struct rendezvous *rv, struct waiter *waiter)
+// Makes the epoch, and has the workers come.
+static void begin(struct weft_runtime *runtime)
 {
+    struct rendezvous *rv = rendezvous_of(runtime);
+
+    rv->error = epoch_init(&rv->epoch, runtime, &rv->shop);
+    if (rv->error != 0)
+        return;
+    limbo_open();
+    lock_acquire(&rv->barrier.lock);
+    open_meeting(runtime);
+    lock_release(&rv->barrier.lock);
+}
+
+// Waits until a leader is done; leads if no worker can come (I2).
+static void hold_meeting(struct weft_runtime *runtime)
+{
+    struct rendezvous *rv = rendezvous_of(runtime);
+
+    lock_acquire(&rv->barrier.lock);
+    while (rv->barrier.active) {
+        uint32_t released = load_relaxed(&rv->released); // under the lock
+        bool leads = rv->barrier.open && barrier_lead_outside(&rv->barrier);
+        int64_t deadline_ns = rv->barrier.deadline_ns;
+        if (!rv->barrier.open || port_now() >= deadline_ns)
+            deadline_ns = port_now() + LOOK_NS;
+        lock_release(&rv->barrier.lock);
+        if (leads)
+            lead(runtime);
+        else
+            (void)port_futex_wait(&rv->released, released, deadline_ns);
+        lock_acquire(&rv->barrier.lock);
+    }
+    lock_release(&rv->barrier.lock);
+}
+
+static void close_epoch(struct weft_runtime *runtime)
+{
+    struct rendezvous *rv = rendezvous_of(runtime);
+    uint32_t inside;
+
+    store_seq_cst(&runtime->trace_asked, TRACE_NONE); // P2
+    store_seq_cst(&task_epochs[runtime->tag], 0);     // P2
+    store_seq_cst(&rv->open, 0);                      // P3
+    while ((inside = load_seq_cst(&rv->inside)) > 0)  // P3
+        (void)port_futex_wait(&rv->inside, inside, INT64_MAX);
+}
+
+// From the meeting, which has begun, to a dump; -EAGAIN: the table has outgrown
+// what was set aside for it.
+static int carry_out(struct weft_runtime *runtime, struct weft_dump **ret_dump)
+{
+    struct epoch *epoch = &rendezvous_of(runtime)->epoch;
+
+    hold_meeting(runtime);
+    if (!epoch->grown) {
+        epoch_attend(epoch);
+        close_epoch(runtime);
+    }
+    limbo_close();
+    if (!epoch->grown)
+        return epoch_finish(epoch, ret_dump);
+    epoch_drop(epoch);
+    return -EAGAIN;
+}
+
+static void count_dump(struct weft_runtime *runtime,
+                       const struct weft_dump *dump)
+{
+    (void)add_relaxed(&runtime->dumps_taken, 1); // figures
+    if (!dump->complete)
+        (void)add_relaxed(&runtime->dumps_incomplete, 1);
+}
+
+// I1. Each gets a reference of its own. The lock is held.
+static void answer(struct rendezvous *rv, struct weft_dump *dump, int error)
+{
+    struct list *link;
+
+    if (error != 0) // perhaps before any leader took them along
+        move_all(&rv->waiting, &rv->answered);
+    while ((link = list_pop_front(&rv->answered)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        struct request *request = waiter->data;
+        if (dump != NULL)
+            (void)add_relaxed(&dump->references, 1); // ours is still held
+        request->dump = dump;
+        request->error = error;
+        (void)wait_wake(waiter, 0);
+    }
+}
+
+// I2. The lock is held.
+static void hand_on(struct rendezvous *rv)
+{
+    struct list *link = list_pop_front(&rv->waiting);
+
+    if (link == NULL)
+        rv->conducted = false;
+    else
+        (void)wait_wake(container_of(link, struct waiter, link), EAGAIN);
+}
+
+// The rest of a dump that this thread, or the task that it serves, has begun.
+static void conduct(struct weft_runtime *runtime)
+{
+    struct rendezvous *rv = rendezvous_of(runtime);
+    struct weft_dump *dump = NULL;
+    int error = rv->error;
+
+    while (error == 0 && (error = carry_out(runtime, &dump)) == -EAGAIN) {
+        begin(runtime);
+        error = rv->error;
+    }
+    if (error == 0)
+        count_dump(runtime, dump);
+    lock_acquire(&rv->barrier.lock);
+    answer(rv, dump, error);
+    hand_on(rv);
+    lock_release(&rv->barrier.lock);
+    weft_dump_free(dump);
+}
+
+// ---- The requester's side ----
+
+static int begin_asking(struct rendezvous *rv)
+{
+    lock_acquire(&rv->barrier.lock);
+    int error = rv->closing ? -ESHUTDOWN : 0;
+    if (error == 0)
+        store_relaxed(&rv->users, load_relaxed(&rv->users) + 1); // the lock's
+    lock_release(&rv->barrier.lock);
+    return error;
+}
+
+static void end_asking(struct rendezvous *rv)
+{
+    lock_acquire(&rv->barrier.lock);
+    store_relaxed(&rv->users, load_relaxed(&rv->users) - 1); // the lock's
+    lock_release(&rv->barrier.lock);
+    port_futex_wake(&rv->users, 1); // only the address is used
+}
+
+static bool enlist(struct rendezvous *rv, struct waiter *waiter)
+{
+    lock_acquire(&rv->barrier.lock);
+    bool conducts = !rv->conducted; // I2
+    rv->conducted = true;
+    waiter_arm(waiter, NULL, true);
+    list_push_back(&rv->waiting, &waiter->link);
+    lock_release(&rv->barrier.lock);
+    return conducts;
+}
+
+// Makes the request, whose waiter it is. True: this one conducts, and the
+// workers are on their way.
+static bool ask(struct request *request, struct waiter *waiter)
+{
+    bool conducts = enlist(rendezvous_of(request->runtime), waiter);
+
+    if (conducts)
+        begin(request->runtime);
+    return conducts;
+}
+
+// The rest, by a thread: conducts, or waits for an answer or its turn.
+static void await_answer(struct request *request, struct waiter *waiter,
+                         bool conducts)
+{
+    if (!conducts) {
+        if (waiter_block(waiter, INT64_MAX) != EAGAIN) // hand_on
+            return;
+        (void)enlist(rendezvous_of(request->runtime), waiter);
+        begin(request->runtime);
+    }
+    conduct(request->runtime);
+    (void)waiter_block(waiter, INT64_MAX); // answered by ourselves
+}
+
+// A task's request. It asks by itself, so that its worker comes to the meeting
+// before it runs anything else; a thread does the rest.
+struct proxy {
+    struct request request;
+    struct waiter waiter; // of the request
+    bool conducts;
+    atomic_u32 asked;    // 1: the above are set; P5
+    struct lock lock;    //
+    struct list waiters; // of the task; under lock
+    bool done;           // under lock
+};
+
+static void *proxy_main(void *arg)
+{
+    struct proxy *proxy = arg;
+
+    while (load_acquire(&proxy->asked) == 0) // P5
+        (void)port_futex_wait(&proxy->asked, 0, INT64_MAX);
+    await_answer(&proxy->request, &proxy->waiter, proxy->conducts);
+    lock_acquire(&proxy->lock);
+    proxy->done = true;
+    struct list *link = list_pop_front(&proxy->waiters);
+    if (link != NULL)
+        (void)wait_wake(container_of(link, struct waiter, link), 0);
+    lock_release(&proxy->lock);
+    return NULL;
+}
+
+// The lock is taken once more at the end: the thread may be about to give it
+// back, and it lies on our stack.
+static void await_proxy(struct proxy *proxy)
+{
+    struct waiter waiter = {0};
     struct wait wait = {
         .kind = WEFT_WAIT_DUMP,
         .fd = -1,
@@ -224,67 +472,58 @@ static void ask_as_task(struct rendezvous *rv, struct waiter *waiter)
         .firm = true,
     };
 
-    (void)wait_park(&wait, &rv->barrier.lock, &rv->waiting, waiter);
-}
-
-// A thread waits for the answer, and leads where no worker can (I2). The lock
-// is held before and after.
-static void ask_as_thread(struct weft_runtime *runtime, struct rendezvous *rv,
-                          struct waiter *waiter)
-{
-    waiter_arm(waiter, NULL, true);
-    list_push_back(&rv->waiting, &waiter->link);
-    while (load_acquire(&waiter->word) == 0) { // waiter.c W1
-        bool leads = rv->barrier.open && barrier_lead_outside(&rv->barrier);
-        int64_t deadline_ns = rv->barrier.deadline_ns;
-        if (!rv->barrier.open || port_now() >= deadline_ns)
-            deadline_ns = port_now() + runtime->dump_patience_ns;
-        lock_release(&rv->barrier.lock);
-        if (leads)
-            lead(runtime);
-        else
-            (void)port_futex_wait(&waiter->word, 0, deadline_ns);
-        lock_acquire(&rv->barrier.lock);
+    lock_acquire(&proxy->lock);
+    if (!proxy->done) {
+        (void)wait_park(&wait, &proxy->lock, &proxy->waiters, &waiter);
+        lock_acquire(&proxy->lock);
     }
+    lock_release(&proxy->lock);
 }
 
-static int ask(struct weft_runtime *runtime, struct request *request)
+static int ask_as_task(struct request *request)
 {
-    struct rendezvous *rv = rendezvous_of(runtime);
-    struct worker *worker = worker_self();
-    struct waiter waiter = {.data = request};
-    int error = enlist(rv, runtime);
+    struct proxy proxy = {.request = *request, .waiter.data = &proxy.request};
+    struct port_thread thread;
 
+    list_init(&proxy.waiters);
+    int error = port_thread_start(&thread, "weft-dump", proxy_main, &proxy);
     if (error != 0)
         return error;
-    if (worker != NULL && worker->runtime == runtime) {
-        ask_as_task(rv, &waiter);
-        lock_acquire(&rv->barrier.lock);
-    } else {
-        ask_as_thread(runtime, rv, &waiter);
-    }
-    store_relaxed(&rv->users, load_relaxed(&rv->users) - 1); // under the lock
-    lock_release(&rv->barrier.lock);
-    port_futex_wake(&rv->users, 1); // only the address is used
-    return request->error;
+    port_thread_detach(&thread);
+    proxy.conducts = ask(&proxy.request, &proxy.waiter);
+    store_release(&proxy.asked, 1); // P5
+    port_futex_wake(&proxy.asked, 1);
+    await_proxy(&proxy);
+    *request = proxy.request;
+    return 0;
+}
+
+static void ask_as_thread(struct request *request)
+{
+    struct waiter waiter = {.data = request};
+
+    await_answer(request, &waiter, ask(request, &waiter));
 }
 
 int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump)
 {
-    struct request request = {.asked_ns = port_now()};
+    struct request request = {.runtime = runtime};
 
     if (runtime == NULL || ret_dump == NULL)
         return -EINVAL;
-    int error = ask(runtime, &request);
+    int error = begin_asking(rendezvous_of(runtime));
     if (error != 0)
         return error;
-    error = dump_complete(request.dump);
-    if (error != 0) {
-        weft_dump_free(request.dump);
-        return error;
-    }
-    *ret_dump = request.dump;
-    return 0;
+    if (worker_self() != NULL)
+        error = ask_as_task(&request);
+    else
+        ask_as_thread(&request);
+    end_asking(rendezvous_of(runtime));
+    if (error == 0)
+        error = request.error;
+    if (error == 0)
+        *ret_dump = request.dump;
+    return error;
 }
 
 // ---- Beginning and end ----
@@ -295,7 +534,10 @@ int rendezvous_new(struct weft_runtime *runtime)
 
     if (rv == NULL)
         return -ENOMEM;
-    if (barrier_init(&rv->barrier, runtime->worker_count) != 0) {
+    bool barrier = barrier_init(&rv->barrier, runtime->worker_count) == 0;
+    if (!barrier || workshop_init(&rv->shop, runtime->worker_count) != 0) {
+        if (barrier)
+            barrier_deinit(&rv->barrier);
         free(rv);
         return -ENOMEM;
     }
@@ -309,16 +551,17 @@ int rendezvous_new(struct weft_runtime *runtime)
 void rendezvous_free(struct weft_runtime *runtime)
 {
     struct rendezvous *rv = rendezvous_of(runtime);
+    uint32_t users;
 
     lock_acquire(&rv->barrier.lock);
     rv->closing = true;
-    uint32_t users;
     while ((users = load_relaxed(&rv->users)) > 0) { // they lead themselves
         lock_release(&rv->barrier.lock);
         (void)port_futex_wait(&rv->users, users, INT64_MAX);
         lock_acquire(&rv->barrier.lock);
     }
     lock_release(&rv->barrier.lock);
+    workshop_deinit(&rv->shop, runtime->worker_count);
     barrier_deinit(&rv->barrier);
     free(rv);
     runtime->dumps = NULL;

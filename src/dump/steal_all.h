@@ -1,31 +1,32 @@
-// steal_all.h -- Every queue of a runtime emptied into one, and put back.
+// steal_all.h -- Every queue of a runtime, emptied into one.
 #ifndef WEFT_DUMP_STEAL_ALL_H
 #define WEFT_DUMP_STEAL_ALL_H
 
 #include "sched/runtime.h"
 
-// Where a stretch of the tasks came from.
+// Where a stretch of the tasks came from: a worker's hand, next slot and queue
+// in this order.
 struct origin {
-    uint32_t count; // tasks from here, one after another
-    bool hand;      // the first was in the worker's hand, about to be run
-    bool next;      // then one from its next slot; the rest its queue's
+    uint32_t count;
 };
 
-// All queued tasks of a runtime, in the order of the workers, the shared queue
-// last. Counted for the dump alone: the runtime's metrics do not see it.
+// All queued tasks of a runtime: those of the workers in their order, and those
+// of the shared queue by their numbers (task.h, `injected`). Counted for the
+// dump alone: the runtime's metrics do not see it.
 struct stolen {
-    struct task_list tasks;
+    struct task **tasks;    // room for all that the queues can hold
+    uint32_t count;         //
     struct origin *origins; // of each worker
-    uint32_t injected;      // tasks from the shared queue
+    uint64_t before;        // numbers in the shared queue begin above this
+    uint32_t injected;      // tasks in it
 };
 
-// Takes them all, any number. The caller leads a dump: workers with a place
-// other than MISSING are stopped or away. What a missing worker has queued
-// stays there. 0 or -ENOMEM.
-int steal_all(struct weft_runtime *runtime, const uint8_t *places,
-              struct stolen *ret_stolen);
+// Sets the room aside. 0 or -ENOMEM.
+int stolen_init(struct stolen *stolen, uint32_t workers);
+void stolen_deinit(struct stolen *stolen);
 
-// Puts everything back where it was, in its order; frees the origins.
-void put_back_all(struct weft_runtime *runtime, struct stolen *stolen);
+// Takes them all. The caller leads a dump: workers stand still, or are away, or
+// did not come, and then what they do to their queues meanwhile may be missed.
+void steal_all(struct weft_runtime *runtime, struct stolen *stolen);
 
 #endif

@@ -125,11 +125,19 @@ int64_t port_ticks_to_ns(uint64_t ticks);
 void *port_reserve(size_t bytes, size_t align, bool stacks);
 void port_unreserve(void *start, size_t bytes);
 
+// Keeps the system from backing a reserved range by huge pages: whoever
+// touches one first waits for all of it to be zeroed.
+void port_small_pages(void *start, size_t bytes);
+
 // Makes every access to a page-aligned range fault. 0, or -ENOSPC: no way is
 // left. Before Linux 6.13 a guard in the middle of a range costs two mappings,
 // so there guards end when the process has half of vm.max_map_count: past the
 // whole of it even malloc would fail.
 int port_guard(void *start, size_t bytes);
+
+// Copies memory of this process that may be unmapped at any moment, without a
+// fault: how many bytes there were, from the first on.
+size_t port_read_memory(uintptr_t address, void *to, size_t bytes);
 
 // Hands the memory behind a range back to the system; it reads as zero after.
 // Guards stay.

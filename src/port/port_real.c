@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -281,6 +282,21 @@ static void *map_aligned(size_t bytes, size_t align, int flags)
     return whole + before;
 }
 
+size_t port_read_memory(uintptr_t address, void *to, size_t bytes)
+{
+    struct iovec local = {.iov_base = to, .iov_len = bytes};
+    struct iovec remote = {.iov_base = (void *)address, .iov_len = bytes};
+    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    return got < 0 ? 0 : (size_t)got;
+}
+
+void port_small_pages(void *start_at, size_t bytes)
+{
+    // Kernels without huge pages refuse it, and need it not.
+    (void)madvise(start_at, bytes, MADV_NOHUGEPAGE);
+}
+
 void *port_reserve(size_t bytes, size_t align, bool stacks)
 {
     size_t page = port_page_size();
@@ -290,8 +306,7 @@ void *port_reserve(size_t bytes, size_t align, bool stacks)
     bytes = (bytes + page - 1) & ~(page - 1);
     void *range = map_aligned(bytes, align, stacks ? MAP_STACK : 0);
     if (range != NULL && stacks) {
-        // Kernels without huge pages refuse the first, and need it not.
-        (void)madvise(range, bytes, MADV_NOHUGEPAGE);
+        port_small_pages(range, bytes);
         (void)madvise(range, bytes, MADV_DONTFORK);
     }
     return range;

@@ -272,7 +272,7 @@ static int by_rank(const void *left, const void *right)
 static int sort_groups(struct groups *groups, const weft_dump *dump)
 {
     struct ranked *ranked = malloc((groups->count + 1) * sizeof(*ranked));
-    uint32_t *now = malloc((groups->count + 1) * sizeof(*now));
+    uint32_t *now = calloc(groups->count + 1, sizeof(*now));
 
     for (uint32_t i = 0; ranked && now && i < groups->count; i++) {
         const struct group *group = &groups->groups[i];

@@ -59,19 +59,23 @@ void json_object_id(struct json_view *view, uint32_t object)
 
 // ---- Objects. ----
 
-static void put_waiters(struct json_view *view,
-                        const struct model_object *object)
+static void put_waiters(struct json_view *view, uint32_t index)
 {
+    const weft_dump *dump = view->dump;
+    const struct model_object *object = &dump->objects[index];
     struct json *json = &view->json;
     bool whole = view->all || object->waiter_count <= JSON_SAMPLES;
     uint32_t written = whole ? object->waiter_count : JSON_SAMPLES;
 
     json_key(json, "waiters");
     json_open(json, '[');
-    for (uint32_t i = 0; i < written; i++)
-        json_int(json, (int64_t)model_task(
-                           view->dump, view->dump->waiters[object->waiter + i])
-                           .id);
+    for (uint32_t i = 0; i < written; i++) {
+        uint32_t waiter = model_waiter(dump, index, i);
+        if (waiter == WEFT_NONE) // no memory: `waiter_count` is still true
+            whole = false;
+        else
+            json_int(json, (int64_t)model_task(dump, waiter).id);
+    }
     json_close(json, ']');
     json_key(json, "waiters_complete");
     json_bool(json, whole);
@@ -104,7 +108,7 @@ static void put_object(struct json_view *view, uint32_t index)
         json_us(json, object->held_ns);
     else
         json_null(json);
-    put_waiters(view, object);
+    put_waiters(view, index);
     json_key(json, "used");
     json_int(json, (int64_t)object->used);
     json_key(json, "limit");

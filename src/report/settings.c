@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/panic.h"
-#include "dump/finder.h"
+#include "dump/rules.h"
 
 enum kind {
     TIME,   // int64_t, nanoseconds
@@ -172,7 +172,7 @@ static bool take_find(void *arg, const char *name, const char *value)
     weft_finding_options with = *settings->limits;
     if (!set_field(find_fields, sizeof find_fields / sizeof *find_fields, &with,
                    name, value) ||
-        !finder_check(&with))
+        !rules_check(&with))
         return false;
     *settings->limits = with;
     return true;
@@ -184,14 +184,14 @@ bool settings_find(const weft_finding_options *options,
     struct find_settings settings = {ret_limits, no_yield_ns, 0};
 
     *ret_limits = (weft_finding_options){.size = sizeof *ret_limits};
-    if (options != NULL && !finder_check(options))
+    if (options != NULL && !rules_check(options))
         return false;
     if (options != NULL)
         *ret_limits = *options;
     read_list("WEFT_FINDINGS", take_find, &settings);
     if (ret_limits->rules_off == 0)
         ret_limits->rules_off = settings.off;
-    finder_set_defaults(ret_limits);
+    rules_set_defaults(ret_limits);
     return true;
 }
 

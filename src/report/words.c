@@ -31,11 +31,7 @@ static bool is_channel(const weft_dump *dump, uint32_t object)
 // Whether those who wait on a channel want to receive.
 static bool receives(const weft_dump *dump, uint32_t object)
 {
-    const struct model_object *o = &dump->objects[object];
-
-    return o->waiter_count > 0 &&
-           model_task(dump, dump->waiters[o->waiter]).wait ==
-               WEFT_WAIT_CHAN_RECV;
+    return dump->objects[object].used == 0; // channel.h: as somebody waits
 }
 
 // ---- What a task is doing ----

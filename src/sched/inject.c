@@ -9,18 +9,11 @@
 void inject_push(struct inject *inject, struct task_list *tasks)
 {
     lock_acquire(&inject->lock);
-    store_relaxed(&inject->total, load_relaxed(&inject->total) + tasks->count);
+    uint64_t total = load_relaxed(&inject->total); // under the lock
+    for (struct task *task = tasks->head; task != NULL; task = task->next)
+        task->injected = ++total;
+    store_relaxed(&inject->total, total); // under the lock
     task_list_append(&inject->list, tasks);
-    store_seq_cst(&inject->length, inject->list.count); // N1
-    lock_release(&inject->lock);
-}
-
-void inject_put_front(struct inject *inject, struct task_list *tasks)
-{
-    lock_acquire(&inject->lock);
-    task_list_append(tasks, &inject->list);
-    inject->list = *tasks;
-    *tasks = (struct task_list){0};
     store_seq_cst(&inject->length, inject->list.count); // N1
     lock_release(&inject->lock);
 }
@@ -44,4 +37,13 @@ void inject_pop(struct inject *inject, uint32_t max,
 bool inject_empty(const struct inject *inject)
 {
     return load_seq_cst(&inject->length) == 0; // N1
+}
+
+uint64_t inject_look(struct inject *inject, uint32_t *ret_count)
+{
+    lock_acquire(&inject->lock);
+    uint64_t total = load_relaxed(&inject->total); // under the lock
+    *ret_count = inject->list.count;
+    lock_release(&inject->lock);
+    return total - *ret_count;
 }

@@ -18,12 +18,13 @@ struct inject {
 // Any thread: appends a list, which is empty after.
 void inject_push(struct inject *inject, struct task_list *tasks);
 
-// Puts tasks that inject_pop has taken back in front of the others.
-void inject_put_front(struct inject *inject, struct task_list *tasks);
-
 // Any worker: takes up to `max` of the oldest and appends them.
 void inject_pop(struct inject *inject, uint32_t max,
                 struct task_list *ret_tasks);
+
+// What is in it now: those with `injected` above the returned number, by up to
+// *ret_count.
+uint64_t inject_look(struct inject *inject, uint32_t *ret_count);
 
 // Whether it is worth taking the lock.
 bool inject_empty(const struct inject *inject);

@@ -73,7 +73,8 @@ struct worker {
     enum leaving leaving;           // set by the task as it leaves
     uint64_t now;                   // ticks at the last switch
     bool searching;                 //
-    struct task *hand;              // chosen to run, while a dump is met
+    _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
+                                    // release by its worker, for dumps
     void *alternate;                // signal stack, dump's own
     struct standing *standing;      // dump's own
     struct parker parker;           //
@@ -82,6 +83,13 @@ struct worker {
     _Atomic(struct task *) current; // release by its worker, for dumps
     atomic_u64 current_since;       // ticks; relaxed: a figure
 } __attribute__((aligned(64)));     // no line shared with the next
+
+// What trace_asked says.
+enum trace_asked {
+    TRACE_NONE,
+    TRACE_MEETING, // workers shall come and meet
+    TRACE_CAPTURE, // tasks are being captured while they run
+};
 
 // What the watchdog sees without looking at tasks.
 enum suspicion {
@@ -95,6 +103,13 @@ struct trace_ops {
     // A worker between two tasks, with a dump asked for: takes part, and gives
     // its core back whatever happened.
     struct core *(*trace_core)(struct worker *worker, struct core *core);
+    // With a capture going on, by a worker that is about to run a task; may
+    // take a share of the capture too, some 20 us.
+    void (*before_run)(struct worker *worker, struct task *task);
+    // The same by one that has nothing to run. False: nothing left to capture.
+    bool (*capture_some)(struct worker *worker);
+    // By any thread that gives the slot of an ended task back, under its lock.
+    void (*before_release)(struct weft_runtime *runtime, struct task *task);
     // In a worker's thread, before its first task and after its last.
     void (*worker_begins)(struct worker *worker);
     void (*worker_ends)(struct worker *worker);
@@ -124,10 +139,10 @@ struct weft_runtime {
     atomic_u32 finishing;   // S1 in shutdown.c: bumped by a finish while ENDING
     atomic_u64 next_id;     // relaxed: ids need only differ
     uint64_t outside;       // tasks spawned by threads; under inject.lock
-    atomic_u32 trace_asked; // dump/rendezvous.c; seq_cst there
+    atomic_u32 trace_asked; // enum; dump/rendezvous.c, seq_cst there
     const struct trace_ops *trace; // NULL: no dumps
     void *dumps;                   // dump's own
-    void *finder;                  // dump's own
+    void *rules;                   // dump's own
     void *watch;                   // report's own
     // The watchdog has seen a sign that something may be wrong: called in its
     // thread, must not block. NULL: nobody cares. Set before it starts.
@@ -143,6 +158,7 @@ struct weft_runtime {
     uint32_t max_tasks;          //
     int64_t no_yield_ns;         //
     int64_t dump_patience_ns;    //
+    int64_t dump_grace_ns;       //
     int64_t ready_ns;            // for the watchdog's signs
     int64_t asleep_ns;           //
 };

@@ -83,8 +83,22 @@ static void give_slot(struct task *task)
     table_give(&runtime->table, &one);
 }
 
+// task.h S1: a task that ended before the meeting is still to be captured.
+static void release_captured(struct task *task)
+{
+    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+    struct weft_runtime *runtime;
+
+    if (epoch == 0 ||
+        load_acquire(&task->mark) == MARK(epoch, MARK_TAKEN)) // S1
+        return;
+    runtime = runtime_of(task);
+    runtime->trace->before_release(runtime, task);
+}
+
 void task_release(struct task *task)
 {
+    release_captured(task);
     uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
 
     store_relaxed(&task->generation,
@@ -127,7 +141,7 @@ static void free_labels(struct task *task)
     while (task->top->labels != NULL) {
         struct label *label = task->top->labels;
         task->top->labels = label->next;
-        free(label);
+        limbo_free(&label->grave, label);
     }
 }
 
@@ -256,8 +270,12 @@ static void publish(struct task *task, enum join_mode mode)
 {
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
 
+    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+
     task->join = (uint8_t)mode;
     task->top->first_count = count;
+    if (epoch != 0)
+        store_relaxed(&task->mark, MARK(epoch, MARK_TAKEN)); // S1: with state
     if (task->owner != NULL)
         task->owner->begins(task->owner, task);
     store_release(&task->state, STATE(count, 0, PHASE_NEW)); // task.h P1

@@ -13,6 +13,8 @@
 //       asking side has one for both (port_barrier_heavy). So a worker that the
 //       dump goes on without is either seen inside its task, or sees the dump
 //       before it begins another.
+//   C4  A task that was chosen when a meeting was asked for is in `hand` while
+//       its worker meets; release, so that a leader (acquire) sees its slot.
 //   C2  A task is run with its state set to RUNNING and the count up by one,
 //       before its stack is entered; whatever it left behind is looked at
 //       only after its stack is left (task.h P1).
@@ -115,12 +117,12 @@ void sched_schedule(struct task *task)
 
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL) {
-        store_relaxed(&task->since, worker->now); // a figure
+        store_relaxed(&task->woken, worker->now); // a figure
         schedule_next(worker, task);
         return;
     }
     struct task_list one = {0};
-    store_relaxed(&task->since, port_ticks()); // a figure
+    store_relaxed(&task->woken, port_ticks()); // a figure
     task_list_push(&one, task);
     schedule_outside(runtime_of(task), &one);
 }
@@ -133,7 +135,7 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
     if (tasks->count == 0)
         return;
     for (struct task *task = tasks->head; task != NULL; task = task->next)
-        store_relaxed(&task->since, now); // a figure
+        store_relaxed(&task->woken, now); // a figure
     if (worker == NULL || worker->runtime != runtime || worker->core == NULL) {
         schedule_outside(runtime, tasks);
         return;
@@ -149,7 +151,7 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
 
 // ---- Taking part in a dump ----
 
-static void trace(struct worker *worker)
+static void meet(struct worker *worker)
 {
     struct core *core = worker->core;
 
@@ -159,9 +161,23 @@ static void trace(struct worker *worker)
     worker->now = port_ticks();
 }
 
-static bool trace_asked(struct weft_runtime *runtime)
+static bool meeting_asked(struct weft_runtime *runtime)
 {
-    return load_seq_cst(&runtime->trace_asked) != 0; // rendezvous.c P1
+    uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P1
+
+    return asked == TRACE_MEETING;
+}
+
+// A share of the capture, if one goes on and there is any left.
+static bool capture_some(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P2
+
+    if (asked != TRACE_CAPTURE || !runtime->trace->capture_some(worker))
+        return false;
+    worker->now = port_ticks();
+    return true;
 }
 
 // ---- Running a task ----
@@ -230,19 +246,31 @@ static void parked(struct worker *worker, struct task *task)
     schedule_next(worker, task);
 }
 
-// C3: commits to running a task, unless a dump is asked for: that comes first.
+// C3: whether the worker may run a task: no meeting is asked for.
+static bool commits(struct worker *worker, struct task *task)
+{
+    struct weft_runtime *runtime = worker->runtime;
+
+    store_relaxed(&worker->current_since, worker->now);
+    store_release(&worker->current, task); // C3: with current_since
+    port_barrier_light();                  // C3
+    uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P1
+    if (__builtin_expect(asked == TRACE_NONE, 1))
+        return true;
+    if (asked == TRACE_MEETING)
+        return false;
+    runtime->trace->before_run(worker, task); // rendezvous.c P2
+    return true;
+}
+
+// Commits to running a task; a dump that is asked for comes first.
 static void commit(struct worker *worker, struct task *task)
 {
-    for (;;) {
-        store_relaxed(&worker->current_since, worker->now);
-        store_release(&worker->current, task); // C3: with current_since
-        port_barrier_light();                  // C3
-        if (!trace_asked(worker->runtime))
-            return;
+    while (!commits(worker, task)) {
         store_relaxed(&worker->current, NULL);
-        worker->hand = task;
-        trace(worker);
-        worker->hand = NULL;
+        store_release(&worker->hand, task); // C4
+        meet(worker);
+        store_release(&worker->hand, NULL); // C4
     }
 }
 
@@ -261,7 +289,6 @@ static void run(struct worker *worker, struct task *task)
     fiber_leave(&worker->fiber, &task->top->fiber, false);
     switch_enter(&worker->sp, task->sp);
     fiber_enter(&task->top->fiber, &worker->fiber);
-    store_relaxed(&worker->current, NULL);
 
     worker->now = port_ticks();
     count(&task->cpu, worker->now - began);
@@ -279,6 +306,9 @@ static void run(struct worker *worker, struct task *task)
         task_finish(worker, task);
         break;
     }
+    // Only now: a meeting that this worker missed finds each task that is
+    // neither queued nor waiting in some worker's `current`.
+    store_release(&worker->current, NULL); // C3
 }
 
 // ---- Finding a task ----
@@ -466,8 +496,8 @@ void sched_look_around(struct weft_runtime *runtime)
 static void come_in(struct worker *worker)
 {
     store_seq_cst(&worker->presence, PRESENCE_IN); // rendezvous.c P1
-    while (trace_asked(worker->runtime))
-        trace(worker);
+    while (meeting_asked(worker->runtime))
+        meet(worker);
 }
 
 // A dump asked for just now may have counted on this worker: so whoever goes
@@ -483,7 +513,7 @@ static void sleep_once(struct worker *worker, struct task_list *ret_ready)
     struct weft_runtime *runtime = worker->runtime;
 
     go_out(worker);
-    if (!trace_asked(runtime)) {
+    if (!meeting_asked(runtime)) {
         count(&worker->core->parks, 1);
         park_sleep(&worker->parker, &runtime->driver, ret_ready);
     }
@@ -538,12 +568,12 @@ static void work(struct worker *worker)
 
     while (!ended(runtime)) {
         struct task *task = find(worker);
-        if (task == NULL) {
+        if (task != NULL) {
+            end_search(worker);
+            run(worker, task);
+        } else if (!capture_some(worker)) {
             rest(worker);
-            continue;
         }
-        end_search(worker);
-        run(worker, task);
     }
 }
 
@@ -561,7 +591,7 @@ void *worker_main(void *arg)
     come_in(worker);
     work(worker);
     go_out(worker);
-    while (trace_asked(runtime)) {
+    while (meeting_asked(runtime)) {
         come_in(worker);
         go_out(worker);
     }

@@ -173,7 +173,7 @@ int weft_channel_free(weft_channel *channel)
     lock_release(&channel->lock);
     if (busy)
         return -EBUSY;
-    free(channel);
+    limbo_free(&channel->grave, channel);
     return 0;
 }
 

@@ -24,6 +24,7 @@ struct channel_peers {
 // Everything is guarded by `lock`, save what never changes.
 struct weft_channel {
     struct lock lock;
+    struct grave grave;
     bool closed;
     size_t item_size;      // never changes
     size_t capacity;       // never changes

@@ -46,7 +46,7 @@ static int wait_for(struct task *task, weft_task handle, int64_t deadline_ns,
     struct list queue; // of one: the slot has room for one joiner
     struct wait wait = {
         .kind = WEFT_WAIT_JOIN,
-        .object = task,
+        .object = (const void *)(uintptr_t)task->id,
         .fd = -1,
         .deadline_ns = deadline_ns,
     };

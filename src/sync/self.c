@@ -107,7 +107,7 @@ int weft_task_set_label(const char *key, const char *value)
             copy_text(label->value, value);
         } else {
             *at = label->next;
-            free(label);
+            limbo_free(&label->grave, label);
         }
         return 0;
     }

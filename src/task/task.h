@@ -33,12 +33,34 @@
 //       All seq_cst: either the canceller sees the wait, or the worker the
 //       flag. The task itself looks before it announces a wait, only to save
 //       the trouble.
+//
+// While a capture goes on (an epoch; dump/epoch.c), slots are read by its
+// threads though the tasks run on. What the capture shall see is the state at
+// the meeting with which the epoch began. So whoever is about to change a task
+// looks first whether an epoch of its runtime is open and the task not yet
+// marked in it:
+//
+//   S1  mark goes from an older epoch's to this one's WAITED to TAKEN, or to
+//       TAKEN at once, each by CAS:
+//         WAITED  by a waker, before it ends the wait (task_note_wait): the
+//                 wait record and `since` stand on until the task runs again
+//         TAKEN   by who captures it: before it is run by its worker, before
+//                 the slot of an ended task is freed, or by a thread of the
+//                 capture, after it has read it. Whoever wins has a true copy,
+//                 for whatever changes a task comes after a mark.
+//         TAKEN   by its spawner, before it is NEW: not in this dump
+//   P3  task_epochs is stored (seq_cst) while the workers stand still or are
+//       certain to look at trace_asked before they run a task; those who are
+//       neither (threads that wake or spawn from outside) may see it late by
+//       the time between a load and the CAS or store that follows: such a
+//       change counts as having come before the meeting.
 #ifndef WEFT_TASK_TASK_H
 #define WEFT_TASK_TASK_H
 
 #include <weft/dump.h>
 #include <weft/task.h>
 
+#include "base/limbo.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "port/port.h"
@@ -66,6 +88,17 @@ enum {
     WAIT_FIRM = 1,     // in the outcome bits of a wait
 };
 
+enum mark {
+    MARK_WAITED = 1,
+    MARK_TAKEN = 2,
+};
+
+#define MARK(epoch, mark) ((uint32_t)(epoch) << 2 | (uint32_t)(mark))
+#define MARK_EPOCH(word) ((word) >> 2)
+
+// The open epoch of each runtime, by its tag; 0: none. P3.
+extern atomic_u32 task_epochs[256];
+
 // How a task's end reaches whoever cares; under `lock`.
 enum join_mode {
     JOIN_OPEN,     // may be joined or detached
@@ -76,6 +109,7 @@ enum join_mode {
 
 struct label {
     struct label *next;
+    struct grave grave;
     char key[WEFT_NAME_MAX];
     char value[WEFT_NAME_MAX];
 };
@@ -111,9 +145,12 @@ struct task {
     atomic_u64 state;      // I1
     void *sp;              // P1: saved stack pointer
     struct task *next;     // link of the one queue or list it is in
+    uint64_t injected;     // its number among all that were ever put into the
+                           // shared queue, the last time that it was
     atomic_u32 generation; // bumped on FREE; relaxed: a stale handle is
                            // told apart by value, not by order
     atomic_u32 flags;      // TASK_*; P2
+    atomic_u32 mark;       // MARK_* and the epoch it is of: S1
     struct task_top *top;  // NULL: no stack
     uint32_t stack_class;  // log2 of its size
     uint32_t index;        // of this slot; never changes
@@ -122,10 +159,12 @@ struct task {
                            //
     uint64_t id;           // what a person sees: T7
     uint64_t spawned;      // ticks
-    atomic_u64 since; // ticks: entered its present state; relaxed: a figure,
-                      // which a waker may write while a dump reads
+    atomic_u64 since; // ticks: last left a worker, or was spawned; relaxed: a
+                      // figure
+    atomic_u64 woken; // ticks: last put into a queue; likewise
     atomic_u64 cpu;   // ticks on a worker, up to `since`; relaxed: a figure
-    const void *wait_object;  // the wait record: P1 publishes it
+    const void *wait_object;  // the wait record: P1 publishes it. Of a join it
+                              // is the id of the joined
     int64_t wait_deadline;    //
     int32_t wait_fd;          //
     uint8_t wait_kind;        // enum weft_wait_kind
@@ -167,6 +206,9 @@ static inline void task_set_phase(struct task *task, int outcome,
 
     store_release(&task->state, STATE(count, outcome, phase)); // P1
 }
+
+// S1: a waker is about to end the task's wait.
+void task_note_wait(struct task *task, uint32_t epoch);
 
 // Slots in order, through their `next`.
 struct task_list {

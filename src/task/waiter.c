@@ -31,6 +31,9 @@ enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
 
     for (;;) {
         if (found == waiting) {
+            uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+            if (epoch != 0)
+                task_note_wait(task, epoch);
             if (cas_acq_rel(&task->state, &found,
                             STATE(count, outcome, PHASE_READY))) // W2, W3
                 return FIRED_READY;

@@ -1,6 +1,7 @@
 // test_dump.c -- The meeting of a dump: who comes, who does not, who asks.
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,9 +80,9 @@ static void check_laws(const weft_dump *dump)
     weft_dump_info info = info_of(dump);
     size_t missing = workers_in_state(dump, WEFT_WORKER_MISSING);
 
-    expect_is(info.complete, missing == 0);
-    expect_is(info.problem == NULL, missing == 0);
-    expect(info.consistent || missing > 0);
+    expect_is(info.complete, info.problem == NULL);
+    expect(info.complete || missing > 0);
+    expect(info.consistent);
     expect(tasks_in_state(dump, WEFT_STATE_RUNNING) <= missing);
     expect(info.total_ns >= 0 && info.pause_ns >= 0);
     for (size_t i = 0; i < info.workers; i++)
@@ -111,7 +112,7 @@ static void test_everyone_meets(void **state)
             expect_is(info_of(dump).workers, w);
             for (int i = 0; i < MANY; i++)
                 (void)task_of(dump, tasks[i]);
-            whole += info_of(dump).complete;
+            whole += all_met(dump);
             weft_dump_free(dump);
         }
         // A machine under load may keep a worker from coming once.
@@ -271,11 +272,13 @@ static weft_runtime *start_impatient(unsigned workers, int64_t patience_ns)
     return runtime;
 }
 
-// The dump says of a stuck task which worker it keeps, in fields and words.
+// The dump says of a stuck task which worker it keeps; in words, too, if it
+// could not be captured.
 static void check_stuck(const weft_dump *dump, weft_task stuck)
 {
     weft_dump_task task = task_of(dump, stuck);
     const char *problem = info_of(dump).problem;
+    struct chain chain;
     char wanted[64];
 
     expect_is(task.state, WEFT_STATE_RUNNING);
@@ -286,12 +289,11 @@ static void check_stuck(const weft_dump *dump, weft_task stuck)
     expect_is(worker.task, task.id);
     expect(worker.tid != 0);
     expect(worker.busy_ns > 0);
-    snprintf(wanted, sizeof wanted, "worker %u (tid %d)", worker.index,
-             worker.tid);
-    expect(problem != NULL && strstr(problem, wanted) != NULL);
-    snprintf(wanted, sizeof wanted, "it runs T%llu",
-             (unsigned long long)task.id);
-    expect(strstr(problem, wanted) != NULL);
+    snprintf(wanted, sizeof wanted, "T%llu runs on worker %u (tid %d)",
+             (unsigned long long)task.id, worker.index, worker.tid);
+    chain_of_stack(dump, task.stack, &chain);
+    bool unknown = chain.end == WEFT_STACK_UNKNOWN;
+    expect_is(problem != NULL && strstr(problem, wanted) != NULL, unknown);
 }
 
 static void check_counts(weft_runtime *runtime, unsigned dumps,
@@ -321,8 +323,7 @@ static void be_stuck(unsigned workers, unsigned stuck, int64_t patience_ns)
     for (int n = 0; n < 10; n++) {
         weft_dump *dump = take(runtime);
         check_laws(dump);
-        expect(!info_of(dump).complete);
-        expect(!info_of(dump).consistent);
+        expect_is(workers_in_state(dump, WEFT_WORKER_MISSING), stuck);
         expect_is(info_of(dump).tasks, stuck + 1);
         for (unsigned i = 0; i < stuck; i++)
             check_stuck(dump, tasks[i]);
@@ -365,6 +366,19 @@ static void test_all_stuck(void **state)
     be_stuck(2, 2, 30 * MS);
 }
 
+// Out of reach: it blocks the signal by which it would be captured.
+static void *hide(void *arg)
+{
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    spin_until(arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return arg;
+}
+
 static void test_incomplete_are_counted(void **state)
 {
     struct flag flag = {0};
@@ -372,7 +386,7 @@ static void test_incomplete_are_counted(void **state)
 
     (void)state;
     check_counts(runtime, 0, 0);
-    weft_task task = spawn(runtime, NULL, spin_until, &flag);
+    weft_task task = spawn(runtime, NULL, hide, &flag);
     await_seen(&flag, 1);
     for (int i = 0; i < 3; i++)
         weft_dump_free(take(runtime));
@@ -709,7 +723,7 @@ static void test_leave_in_mid_protocol(void **state)
             struct flag flag = {0};
             weft_runtime *runtime = start((unsigned)w);
             struct caller callers[ASKING];
-            weft_task task = spawn(runtime, NULL, spin_until, &flag);
+            weft_task task = spawn(runtime, NULL, hide, &flag);
 
             expect_is(weft_task_detach(task), 0);
             await_seen(&flag, 1);

@@ -31,7 +31,7 @@ static weft_dump *take_inside(size_t waiting)
 {
     for (;; (void)weft_task_sleep(weft_time_after(MS))) {
         weft_dump *dump = take(weft_runtime_self());
-        if (info_of(dump).complete &&
+        if (all_met(dump) &&
             tasks_in_state(dump, WEFT_STATE_WAITING) == waiting + 1)
             return dump;
         weft_dump_free(dump);

@@ -183,7 +183,7 @@ static void check_relay(void)
     weft_dump *dump = take(relay.runtime);
     uint32_t places = 0;
 
-    if (info_of(dump).complete) {
+    if (all_met(dump)) {
         for (size_t i = 0; i < 3; i++) {
             weft_dump_task task = task_of(dump, relay.queued[i]);
             expect_is(task.worker, 0);

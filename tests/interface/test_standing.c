@@ -29,10 +29,8 @@ struct keeper {
 
 static void keep(struct keeper *keeper, weft_task_fn *fn)
 {
-    weft_runtime_options options = {.size = sizeof options,
-                                    .workers = 1,
-                                    .no_yield_ns = 1,
-                                    .dump_patience_ns = 5 * MS};
+    weft_runtime_options options = {
+        .size = sizeof options, .workers = 1, .no_yield_ns = 1};
 
     *keeper = (struct keeper){.result = -1};
     expect_is(socketpair(AF_UNIX, SOCK_STREAM, 0, keeper->fd), 0);
@@ -79,7 +77,7 @@ static weft_dump_worker check_kept(const weft_dump *dump, weft_task handle)
 {
     weft_dump_task task = task_of(dump, handle);
 
-    expect(!info_of(dump).complete);
+    expect_is(info_of(dump).complete, info_of(dump).problem == NULL);
     expect_is(task.state, WEFT_STATE_RUNNING);
     expect_is(task.worker, 0);
     expect_is(worker_at(dump, 0).state, WEFT_WORKER_MISSING);

@@ -206,7 +206,7 @@ static void check_queued(const struct load *load, const weft_dump *dump,
     bool queued =
         task->state == WEFT_STATE_READY || task->state == WEFT_STATE_NEW;
 
-    if (info_of(dump).complete && !is_sleeper(load, task->handle))
+    if (all_met(dump) && !is_sleeper(load, task->handle))
         expect_is(task->queue_place != WEFT_NONE, queued);
     if (task->state == WEFT_STATE_WAITING)
         expect(task->wait != WEFT_WAIT_NONE);
@@ -269,7 +269,7 @@ static void check_everyone(const struct load *load, const weft_dump *dump)
         parents[children++] = task.parent;
     }
     expect_is(known, KNOWN); // ids are unique, so each is there once
-    if (info.complete) {
+    if (all_met(dump)) {
         expect_is(tasks_in_state(dump, WEFT_STATE_RUNNING), 0);
         check_holding(dump);
     }
@@ -287,7 +287,7 @@ static void dump_often(unsigned workers, unsigned dumps)
     for (unsigned n = 0; n < dumps; n++) {
         weft_dump *dump = take(load.runtime);
         check_everyone(&load, dump);
-        whole += info_of(dump).complete;
+        whole += all_met(dump);
         weft_dump_free(dump);
     }
     expect(whole > dumps / 2); // a loaded machine may keep a worker away

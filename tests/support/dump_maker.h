@@ -127,8 +127,6 @@ static inline struct model_task *maker_task(weft_dump *dump, uint64_t id,
     task->held = WEFT_NONE;
     task->stack = WEFT_NONE;
     task->site = WEFT_NONE;
-    task->scope = WEFT_NONE;
-    task->wait_scope = WEFT_NONE;
     task->worker = WEFT_NONE;
     task->queue_place = WEFT_NONE;
     task->wait_fd = -1;
@@ -191,19 +189,6 @@ static inline void maker_finish(weft_dump *dump)
     for (size_t i = 0; i < dump->task_count; i++)
         if (dump->tasks[i].object != WEFT_NONE)
             dump->objects[dump->tasks[i].object].waiter_count++;
-    for (size_t i = 0; i < dump->object_count; i++) {
-        dump->objects[i].waiter = (uint32_t)dump->waiter_count;
-        dump->waiter_count += dump->objects[i].waiter_count;
-        dump->objects[i].waiter_count = 0;
-    }
-    dump->waiters = calloc(dump->waiter_count + 1, sizeof(uint32_t));
-    ensure(dump->waiters);
-    for (uint32_t i = 0; i < dump->task_count; i++) {
-        if (dump->tasks[i].object == WEFT_NONE)
-            continue;
-        struct model_object *object = &dump->objects[dump->tasks[i].object];
-        dump->waiters[object->waiter + object->waiter_count++] = i;
-    }
     for (uint32_t i = 0; i < dump->task_count; i++) {
         dump->tasks[i].held = (uint32_t)dump->held_count;
         for (uint32_t j = 0; j < dump->object_count && j < 1000; j++) {

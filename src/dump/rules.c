@@ -1,9 +1,9 @@
-// finder.c -- What a runtime's findings need beyond one dump.
+// rules.c -- What a runtime's findings need beyond one dump.
 //
 //   F1  A reference is dropped with release, the last one with acquire: it
-//       frees the finder only after all others have done with it. Whoever adds
+//       frees the rules only after all others have done with it. Whoever adds
 //       one holds one (the runtime's).
-#include "dump/finder.h"
+#include "dump/rules.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static void set32(uint32_t *field, uint32_t value)
         *field = value;
 }
 
-void finder_set_defaults(weft_finding_options *limits)
+void rules_set_defaults(weft_finding_options *limits)
 {
     limits->size = sizeof *limits;
     set(&limits->asleep_ns, WEFT_SECOND);
@@ -36,7 +36,7 @@ void finder_set_defaults(weft_finding_options *limits)
     set32(&limits->growth_percent, 25);
 }
 
-bool finder_check(const weft_finding_options *o)
+bool rules_check(const weft_finding_options *o)
 {
     return o->size == sizeof *o && o->rules_off >> WEFT_RULE_COUNT == 0 &&
            o->asleep_ns >= 0 && o->stall_ns >= 0 && o->lost_peer_ns >= 0 &&
@@ -45,30 +45,30 @@ bool finder_check(const weft_finding_options *o)
 
 // ---- Life ----
 
-int finder_new(struct weft_runtime *runtime, const weft_finding_options *limits)
+int rules_new(struct weft_runtime *runtime, const weft_finding_options *limits)
 {
-    struct finder *finder = calloc(1, sizeof *finder);
+    struct rules *rules = calloc(1, sizeof *rules);
 
-    if (finder == NULL)
+    if (rules == NULL)
         return -ENOMEM;
-    finder->limits = *limits;
-    store_relaxed(&finder->references, 1); // not shared yet
-    runtime->finder = finder;
+    rules->limits = *limits;
+    store_relaxed(&rules->references, 1); // not shared yet
+    runtime->rules = rules;
     return 0;
 }
 
-void finder_drop(struct finder *finder)
+void rules_drop(struct rules *rules)
 {
-    if (finder == NULL || sub_acq_rel(&finder->references, 1) > 1) // F1
+    if (rules == NULL || sub_acq_rel(&rules->references, 1) > 1) // F1
         return;
-    free(finder->sites);
-    free(finder);
+    free(rules->sites);
+    free(rules);
 }
 
-void finder_free(struct weft_runtime *runtime)
+void rules_free(struct weft_runtime *runtime)
 {
-    finder_drop(runtime->finder);
-    runtime->finder = NULL;
+    rules_drop(runtime->rules);
+    runtime->rules = NULL;
 }
 
 // ---- What a dump takes along ----
@@ -86,15 +86,15 @@ static int64_t mean_run_ns(const struct weft_runtime *runtime)
     return count == 0 ? 0 : (int64_t)(sum / count);
 }
 
-void finder_attach(struct weft_runtime *runtime, struct weft_dump *dump)
+void rules_attach(struct weft_runtime *runtime, uint64_t now,
+                  struct weft_dump *dump)
 {
-    struct finder *finder = runtime->finder;
+    struct rules *rules = runtime->rules;
     uint64_t until = load_relaxed(&runtime->away_until); // watchdog.c W1
-    uint64_t now = port_ticks();
 
-    (void)add_relaxed(&finder->references, 1); // F1
-    dump->finder = finder;
-    dump->limits = finder->limits;
+    (void)add_relaxed(&rules->references, 1); // F1
+    dump->rules = rules;
+    dump->limits = rules->limits;
     dump->no_yield_ns = runtime->no_yield_ns;
     dump->mean_run_ns = mean_run_ns(runtime);
     dump->inject_length = load_relaxed(&runtime->inject.length); // a figure
@@ -102,7 +102,7 @@ void finder_attach(struct weft_runtime *runtime, struct weft_dump *dump)
     dump->away_until_ns = until < now ? port_ticks_to_ns(now - until) : 0;
 }
 
-bool finder_sees_outsiders(void)
+bool rules_see_outsiders(void)
 {
     uint32_t all, started;
 

@@ -1,52 +1,52 @@
-// finder.h -- What a runtime's findings need beyond one dump: settings, and
+// rules.h -- What a runtime's findings need beyond one dump: settings, and
 // how many tasks of each spawn site there were before.
-#ifndef WEFT_DUMP_FINDER_H
-#define WEFT_DUMP_FINDER_H
+#ifndef WEFT_DUMP_RULES_H
+#define WEFT_DUMP_RULES_H
 
 #include "base/lock.h"
 #include "dump/model.h"
 #include "sched/runtime.h"
 
 // The least number of tasks of a spawn site since it last was a finding.
-struct finder_site {
+struct rules_site {
     uintptr_t pc;
     uint32_t least;
     int64_t when_ns; // wall time
 };
 
 // Shared by a runtime and its dumps, which may outlive it.
-struct finder {
-    atomic_u32 references;       // F1 in finder.c
+struct rules {
+    atomic_u32 references;       // F1 in rules.c
     weft_finding_options limits; // whole; never changes
     struct lock lock;            // guards all below
-    struct finder_site *sites;   // sorted by pc
+    struct rules_site *sites;    // sorted by pc
     size_t site_count;
     int64_t newest_ns; // wall time of the newest dump in them
 };
 
 // Fills in what is zero, but for syscall_ns: then no_yield_ns counts.
-void finder_set_defaults(weft_finding_options *limits);
+void rules_set_defaults(weft_finding_options *limits);
 
 // Whether options are within their bounds.
-bool finder_check(const weft_finding_options *options);
+bool rules_check(const weft_finding_options *options);
 
-// Hangs a finder with whole limits onto a runtime. 0 or -ENOMEM.
-int finder_new(struct weft_runtime *runtime,
-               const weft_finding_options *limits);
+// Hangs a rules with whole limits onto a runtime. 0 or -ENOMEM.
+int rules_new(struct weft_runtime *runtime, const weft_finding_options *limits);
 
 // Takes it off again.
-void finder_free(struct weft_runtime *runtime);
+void rules_free(struct weft_runtime *runtime);
 
 // Drops one reference. NULL is allowed.
-void finder_drop(struct finder *finder);
+void rules_drop(struct rules *rules);
 
-// Gives a dump a reference, and what the scheduler knows at the meeting:
-// settings, figures. Reads only figures; takes no lock and allocates nothing.
-void finder_attach(struct weft_runtime *runtime, struct weft_dump *dump);
+// Gives a dump a reference, the settings and the scheduler's figures. `now` is
+// the meeting's, in ticks.
+void rules_attach(struct weft_runtime *runtime, uint64_t now,
+                  struct weft_dump *dump);
 
 // Whether the process has threads that may wake tasks and that weft did not
 // start: all but those that wait for a task themselves. Now, not at the
 // meeting.
-bool finder_sees_outsiders(void);
+bool rules_see_outsiders(void);
 
 #endif

@@ -1,0 +1,479 @@
+// store.c -- Where a capture puts what it finds: compact, and by many threads
+// at once.
+//
+//   P1  An item is filled, then its index enters the finder by CAS (release)
+//        -> whoever finds it there (acquire) sees the item whole. Entries never
+//        leave or move, so of two who add one key at a time, the second to
+//        come meets the first's entry; the item that it had filled is left
+//        unused, and store_seal drops it.
+//   I1  A finder has twice as many entries as there can be items: a search
+//        always ends.
+#include "dump/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TEXT_PER_SLOT = 256,
+    FRAMES_PER_SLOT = 128,
+    OBJECTS_PER_SLOT = 2,
+};
+
+// ---- Memory ----
+
+static bool shelf_init(struct shelf *shelf, size_t size, uint64_t room)
+{
+    *shelf = (struct shelf){.size = size};
+    // Indexes are 32 bits, and the last two mean something else.
+    shelf->room = room < UINT32_MAX - 2 ? (size_t)room : UINT32_MAX - 2;
+    shelf->items = port_reserve(shelf->room * size, port_page_size(), false);
+    if (shelf->items != NULL)
+        port_small_pages(shelf->items, shelf->room * size);
+    return shelf->items != NULL;
+}
+
+static void shelf_deinit(struct shelf *shelf)
+{
+    if (shelf->items != NULL)
+        port_unreserve(shelf->items, shelf->room * shelf->size);
+}
+
+static bool finder_init(struct finder *finder, uint64_t items)
+{
+    uint64_t room = 64;
+
+    while (room < 2 * items) // I1
+        room *= 2;
+    finder->mask = room - 1;
+    finder->entries =
+        port_reserve(room * sizeof *finder->entries, port_page_size(), false);
+    if (finder->entries != NULL)
+        port_small_pages(finder->entries, room * sizeof *finder->entries);
+    return finder->entries != NULL;
+}
+
+static void finder_deinit(struct finder *finder)
+{
+    if (finder->entries != NULL)
+        port_unreserve(finder->entries,
+                       (finder->mask + 1) * sizeof *finder->entries);
+}
+
+static bool init(struct store *s, uint32_t slots)
+{
+    uint64_t n = slots;
+    uint64_t objects = OBJECTS_PER_SLOT * n;
+
+    s->slots = slots;
+    return shelf_init(&s->records, sizeof(struct record), n) &&
+           shelf_init(&s->shapes, sizeof(struct shape), 2 * n) &&
+           shelf_init(&s->extras, sizeof(struct extra), 2 * n) &&
+           shelf_init(&s->stacks, sizeof(struct model_stack), 2 * n) &&
+           shelf_init(&s->pcs, sizeof(uintptr_t), FRAMES_PER_SLOT * n) &&
+           shelf_init(&s->sites, sizeof(uintptr_t), 2 * n) &&
+           shelf_init(&s->objects, sizeof(struct model_object), 2 * objects) &&
+           shelf_init(&s->channels, sizeof(struct model_channel), n) &&
+           shelf_init(&s->holdings, sizeof(struct holding), objects) &&
+           shelf_init(&s->text, 1, TEXT_PER_SLOT * n) &&
+           finder_init(&s->find_shape, 2 * n) &&
+           finder_init(&s->find_stack, 2 * n) &&
+           finder_init(&s->find_site, 2 * n) &&
+           finder_init(&s->find_object, 2 * objects);
+}
+
+struct store *store_new(uint32_t slots)
+{
+    struct store *store = calloc(1, sizeof *store);
+
+    if (store != NULL && !init(store, slots)) {
+        store_free(store);
+        return NULL;
+    }
+    return store;
+}
+
+void store_free(struct store *s)
+{
+    if (s == NULL)
+        return;
+    shelf_deinit(&s->records);
+    shelf_deinit(&s->shapes);
+    shelf_deinit(&s->extras);
+    shelf_deinit(&s->stacks);
+    shelf_deinit(&s->pcs);
+    shelf_deinit(&s->sites);
+    shelf_deinit(&s->objects);
+    shelf_deinit(&s->holdings);
+    shelf_deinit(&s->channels);
+    shelf_deinit(&s->text);
+    finder_deinit(&s->find_shape);
+    finder_deinit(&s->find_stack);
+    finder_deinit(&s->find_site);
+    finder_deinit(&s->find_object);
+    free(s);
+}
+
+// ---- Adding ----
+
+static void *item(const struct shelf *shelf, size_t index)
+{
+    return shelf->items + index * shelf->size;
+}
+
+// The first of `count` items in a row, or WEFT_NONE.
+static uint32_t take(struct store *store, struct shelf *shelf, size_t count)
+{
+    uint64_t index = add_relaxed(&shelf->count, count);
+
+    if (index + count <= shelf->room)
+        return (uint32_t)index;
+    store_relaxed(&store->full, 1);
+    return WEFT_NONE;
+}
+
+static uint32_t put(struct store *store, struct shelf *shelf, const void *from,
+                    size_t count)
+{
+    uint32_t index = take(store, shelf, count);
+
+    if (index != WEFT_NONE)
+        memcpy(item(shelf, index), from, count * shelf->size);
+    return index;
+}
+
+// What is looked for, and how.
+struct quest {
+    uint64_t hash;
+    const void *key;
+    bool (*same)(const struct store *store, uint32_t index,
+                 const struct quest *quest);
+    uint32_t (*make)(struct store *store, const struct quest *quest);
+    const uintptr_t *pcs; // of a stack
+    const char *error;    // of a stack, or NULL
+};
+
+// The index of the item, made if it is not there and `make` is given.
+static uint32_t find(struct store *store, const struct finder *finder,
+                     const struct quest *quest)
+{
+    uint64_t hash = quest->hash * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t tag = hash >> 32 << 32;
+    uint32_t made = WEFT_NONE;
+
+    for (uint64_t at = hash >> 24;; at++) {
+        atomic_u64 *entry = &finder->entries[at & finder->mask];
+        uint64_t found = load_acquire(entry); // P1
+        if (found == 0) {
+            if (quest->make == NULL)
+                return WEFT_NONE;
+            if (made == WEFT_NONE)
+                made = quest->make(store, quest);
+            if (made == WEFT_NONE ||
+                cas_acq_rel(entry, &found, tag | (made + 1))) // P1
+                return made;
+        }
+        uint32_t index = (uint32_t)found - 1;
+        if (found >> 32 == tag >> 32 && quest->same(store, index, quest))
+            return index;
+    }
+}
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+    return hash ^ hash >> 29;
+}
+
+// ---- Shapes ----
+
+static bool same_shape(const struct store *store, uint32_t index,
+                       const struct quest *quest)
+{
+    return memcmp(item(&store->shapes, index), quest->key,
+                  sizeof(struct shape)) == 0;
+}
+
+static uint32_t make_shape(struct store *store, const struct quest *quest)
+{
+    return put(store, &store->shapes, quest->key, 1);
+}
+
+uint32_t store_shape(struct store *store, const struct shape *shape)
+{
+    struct quest quest = {.key = shape, .same = same_shape, .make = make_shape};
+    uint64_t words[sizeof *shape / sizeof(uint64_t)];
+
+    _Static_assert(sizeof words == sizeof *shape, "shapes are whole words");
+    memcpy(words, shape, sizeof words);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        quest.hash = mix(quest.hash, words[i]);
+    return find(store, &store->find_shape, &quest);
+}
+
+// ---- Stacks ----
+
+static bool same_stack(const struct store *store, uint32_t index,
+                       const struct quest *quest)
+{
+    const struct model_stack *mine = quest->key;
+    const struct model_stack *other = item(&store->stacks, index);
+
+    return other->count == mine->count && other->end == mine->end &&
+           other->cut == mine->cut &&
+           (mine->count == 0 || memcmp(item(&store->pcs, other->pc), quest->pcs,
+                                       mine->count * sizeof *quest->pcs) == 0);
+}
+
+static uint32_t make_stack(struct store *store, const struct quest *quest)
+{
+    struct model_stack stack = *(const struct model_stack *)quest->key;
+
+    stack.pc = 0;
+    stack.error = WEFT_NONE;
+    if (quest->error != NULL)
+        stack.error = store_text(store, quest->error, strlen(quest->error) + 1);
+    if (stack.count > 0)
+        stack.pc = put(store, &store->pcs, quest->pcs, stack.count);
+    return stack.pc == WEFT_NONE ? WEFT_NONE
+                                 : put(store, &store->stacks, &stack, 1);
+}
+
+uint32_t store_stack(struct store *store, const struct model_stack *stack,
+                     const uintptr_t *pcs, const char *error)
+{
+    struct quest quest = {.key = stack,
+                          .same = same_stack,
+                          .make = make_stack,
+                          .pcs = pcs,
+                          .error = error,
+                          .hash = mix(stack->end, stack->cut)};
+
+    for (uint32_t i = 0; i < stack->count; i++)
+        quest.hash = mix(quest.hash, pcs[i]);
+    return find(store, &store->find_stack, &quest);
+}
+
+// ---- Sites ----
+
+static bool same_site(const struct store *store, uint32_t index,
+                      const struct quest *quest)
+{
+    return *(const uintptr_t *)item(&store->sites, index) ==
+           *(const uintptr_t *)quest->key;
+}
+
+static uint32_t make_site(struct store *store, const struct quest *quest)
+{
+    return put(store, &store->sites, quest->key, 1);
+}
+
+uint32_t store_site(struct store *store, uintptr_t pc)
+{
+    struct quest quest = {
+        .key = &pc, .hash = pc, .same = same_site, .make = make_site};
+
+    return find(store, &store->find_site, &quest);
+}
+
+// ---- Objects ----
+
+static bool same_object(const struct store *store, uint32_t index,
+                        const struct quest *quest)
+{
+    const struct model_object *mine = quest->key;
+    const struct model_object *other = item(&store->objects, index);
+
+    return other->address == mine->address;
+}
+
+static uint32_t make_object(struct store *store, const struct quest *quest)
+{
+    return put(store, &store->objects, quest->key, 1);
+}
+
+static uint32_t object(struct store *store, const struct model_object *object,
+                       bool make)
+{
+    struct quest quest = {.key = object,
+                          .hash = object->address,
+                          .same = same_object,
+                          .make = make ? make_object : NULL};
+
+    return find(store, &store->find_object, &quest);
+}
+
+uint32_t store_find_object(const struct store *store, uintptr_t address)
+{
+    struct model_object wanted = {.address = address};
+
+    return object((struct store *)store, &wanted, false);
+}
+
+uint32_t store_object(struct store *store, const struct model_object *found)
+{
+    return object(store, found, true);
+}
+
+// ---- What is not shared ----
+
+uint32_t store_extra(struct store *store, const struct extra *extra)
+{
+    return put(store, &store->extras, extra, 1);
+}
+
+uint32_t store_holding(struct store *store, const struct holding *holding)
+{
+    return put(store, &store->holdings, holding, 1);
+}
+
+uint32_t store_channel(struct store *store, const struct model_channel *channel)
+{
+    return put(store, &store->channels, channel, 1);
+}
+
+uint32_t store_text(struct store *store, const char *bytes, size_t size)
+{
+    return put(store, &store->text, bytes, size);
+}
+
+struct record *store_record(struct store *store, uint32_t slot)
+{
+    return item(&store->records, slot);
+}
+
+// ---- Sealing ----
+
+// New numbers for the items of a shelf, by first use; WEFT_NONE: not used.
+struct numbers {
+    uint32_t *of; // by old index
+    uint32_t count;
+};
+
+static bool numbers_init(struct numbers *numbers, const struct shelf *shelf)
+{
+    size_t count = load_relaxed(&shelf->count); // nobody adds any more
+
+    numbers->count = 0;
+    numbers->of = malloc((count + 1) * sizeof *numbers->of);
+    if (numbers->of != NULL)
+        memset(numbers->of, 0xff, count * sizeof *numbers->of);
+    return numbers->of != NULL;
+}
+
+static uint32_t number(struct numbers *numbers, uint32_t old)
+{
+    if (old == WEFT_NONE)
+        return WEFT_NONE;
+    if (numbers->of[old] == WEFT_NONE)
+        numbers->of[old] = numbers->count++;
+    return numbers->of[old];
+}
+
+// Moves each item to its new place; those not used end up behind the others.
+static void move_items(struct numbers *numbers, const struct shelf *shelf)
+{
+    size_t count = load_relaxed(&shelf->count);
+    char spare[sizeof(struct model_object)];
+
+    for (size_t i = 0; i < count; i++)
+        while (numbers->of[i] != WEFT_NONE && numbers->of[i] != i) {
+            uint32_t to = numbers->of[i];
+            memcpy(spare, item(shelf, to), shelf->size);
+            memcpy(item(shelf, to), item(shelf, i), shelf->size);
+            memcpy(item(shelf, i), spare, shelf->size);
+            numbers->of[i] = numbers->of[to];
+            numbers->of[to] = to;
+        }
+    free(numbers->of);
+}
+
+// Packs the records; their number.
+static uint32_t pack(struct store *s, uint32_t slots)
+{
+    struct record *records = store_record(s, 0);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < slots; i++)
+        if (records[i].id != 0) {
+            if (count < i)
+                records[count] = records[i];
+            count++;
+        }
+    return count;
+}
+
+struct sealing {
+    struct store *store;
+    struct numbers stacks;
+    struct numbers sites;
+    struct numbers objects;
+    bool *seen; // of each shape
+};
+
+static void renumber_shape(struct sealing *sealing, uint32_t index)
+{
+    struct shape *shape = item(&sealing->store->shapes, index);
+
+    if (sealing->seen[index])
+        return;
+    sealing->seen[index] = true;
+    shape->stack = number(&sealing->stacks, shape->stack);
+    shape->site = number(&sealing->sites, shape->site);
+    shape->object = number(&sealing->objects, shape->object);
+}
+
+static bool begin_sealing(struct sealing *sealing, struct store *s)
+{
+    *sealing = (struct sealing){.store = s};
+    sealing->seen = calloc(load_relaxed(&s->shapes.count) + 1, 1);
+    bool stacks = numbers_init(&sealing->stacks, &s->stacks);
+    bool sites = numbers_init(&sealing->sites, &s->sites);
+    bool objects = numbers_init(&sealing->objects, &s->objects);
+    if (sealing->seen != NULL && stacks && sites && objects)
+        return true;
+    free(sealing->seen);
+    free(sealing->stacks.of);
+    free(sealing->sites.of);
+    free(sealing->objects.of);
+    return false;
+}
+
+static void hand_over(struct sealing *sealing, struct weft_dump *dump)
+{
+    struct store *s = sealing->store;
+
+    dump->store = s;
+    dump->stack_count = sealing->stacks.count;
+    dump->site_count = sealing->sites.count;
+    dump->object_count = sealing->objects.count;
+    dump->pc_count = load_relaxed(&s->pcs.count);
+    dump->text_size = load_relaxed(&s->text.count);
+    dump->stacks = item(&s->stacks, 0);
+    dump->sites = item(&s->sites, 0);
+    dump->objects = item(&s->objects, 0);
+    dump->pcs = item(&s->pcs, 0);
+    dump->channels = item(&s->channels, 0);
+    dump->channel_count = load_relaxed(&s->channels.count);
+    dump->text = item(&s->text, 0);
+}
+
+bool store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
+{
+    struct sealing sealing;
+    struct holding *holdings = item(&s->holdings, 0);
+    size_t held = load_relaxed(&s->holdings.count); // nobody adds any more
+
+    if (load_relaxed(&s->full) != 0 || !begin_sealing(&sealing, s))
+        return false;
+    dump->task_count = pack(s, slots);
+    for (uint32_t i = 0; i < dump->task_count; i++)
+        renumber_shape(&sealing, store_record(s, i)->shape);
+    for (size_t i = 0; i < held; i++)
+        holdings[i].object = number(&sealing.objects, holdings[i].object);
+    hand_over(&sealing, dump);
+    move_items(&sealing.stacks, &s->stacks);
+    move_items(&sealing.sites, &s->sites);
+    move_items(&sealing.objects, &s->objects);
+    free(sealing.seen);
+    return true;
+}
