@@ -140,8 +140,13 @@ static bool is_stall(const struct judge *judge, uint32_t object,
 
     if (is_told(judge->dump, chain))
         return false;
-    if (graph_binds(o)) // the deadlock has listed those who wait
-        return chain->count == 0 || !judge_is_stuck(judge, chain->tasks[0]);
+    if (chain->count > 0 && judge_is_stuck(judge, chain->tasks[0])) {
+        uint32_t waiter = model_waiter(judge->dump, object, 0);
+        if (waiter != WEFT_NONE && judge_is_stuck(judge, waiter))
+            return false; // the deadlock has listed those who wait
+    }
+    if (graph_binds(o))
+        return true;
     return !graph_receives(o) || chain->fault;
 }
 

@@ -244,6 +244,23 @@ static void long_rings(void **state)
     weft_dump_free(dump);
 }
 
+// T1 waits for its children to end, and they for its items: told once, though
+// they are as many as make a stall.
+static void children_without_work(void **state)
+{
+    weft_dump *dump = begin();
+    uint32_t jobs = add_channel(dump, true, 1, 60 * SECOND);
+
+    (void)state;
+    add(dump, 1, WEFT_WAIT_SCOPE)->wait_scope = A_SCOPE;
+    add_crowd(dump, 2, 20, WEFT_WAIT_CHAN_RECV, jobs);
+    for (uint32_t i = 1; i < dump->task_count; i++)
+        dump->tasks[i].scope = A_SCOPE;
+    judge(dump);
+    assert_int_equal(only(dump, WEFT_RULE_DEADLOCK)->behind_count, 19);
+    weft_dump_free(dump);
+}
+
 // ---- All asleep ----
 
 static weft_dump *make_asleep(void)
@@ -642,6 +659,7 @@ int main(void)
         cmocka_unit_test(other_servers_are_none),
         cmocka_unit_test(mixed),
         cmocka_unit_test(long_rings),
+        cmocka_unit_test(children_without_work),
         cmocka_unit_test(all_asleep),
         cmocka_unit_test(something_is_awake),
         cmocka_unit_test(asleep_in_a_deadlock),
