@@ -12,8 +12,19 @@ void bench_skynet(const struct settings *settings);
 void bench_chan_pingpong(const struct settings *settings);
 void bench_mutex(const struct settings *settings);
 void bench_mutex_contended(const struct settings *settings);
+void bench_rwlock_read(const struct settings *settings);
+void bench_rwlock_write(const struct settings *settings);
+void bench_rwlock_shared(const struct settings *settings);
+void bench_semaphore(const struct settings *settings);
+void bench_event(const struct settings *settings);
+void bench_cond_pingpong(const struct settings *settings);
+void bench_barrier(const struct settings *settings);
+void bench_once(const struct settings *settings);
+void bench_waitgroup(const struct settings *settings);
 void bench_parked_memory(const struct settings *settings);
 void bench_dump(const struct settings *settings);
+void bench_dump_memory(const struct settings *settings);
+void bench_dump_names(const struct settings *settings);
 void bench_kv_server(const struct settings *settings);
 
 // Measures a peer's program with each point's parameters, if it can be had.

@@ -14,7 +14,7 @@
 
 enum {
     PARAMS_MAX = 8,
-    VALUES_MAX = 4,
+    VALUES_MAX = 8,
     RUNS_MAX = 100,
 };
 

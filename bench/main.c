@@ -1,7 +1,7 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
-// Their definitions stand at the heads of sched.c, sync.c, memory.c, dump.c
-// and kv.c, and in doc/benchmarks.md.
+// Their definitions stand at the heads of sched.c, sync.c, locks.c, memory.c,
+// dump.c, names.c and kv.c, and in doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +22,26 @@ static const struct {
     {"chan-pingpong", bench_chan_pingpong},
     {"mutex", bench_mutex},
     {"mutex-contended", bench_mutex_contended},
+    {"rwlock-read", bench_rwlock_read},
+    {"rwlock-write", bench_rwlock_write},
+    {"rwlock-shared", bench_rwlock_shared},
+    {"semaphore", bench_semaphore},
+    {"event", bench_event},
+    {"cond-pingpong", bench_cond_pingpong},
+    {"barrier", bench_barrier},
+    {"once", bench_once},
+    {"waitgroup", bench_waitgroup},
     {"skynet", bench_skynet},
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},
+    {"dump-pause", bench_dump},
+    {"dump-slice", bench_dump},
     {"dump-gap", bench_dump},
+    {"dump-gap-p999", bench_dump},
+    {"dump-gap-p999-quiet", bench_dump},
+    {"dump-gap-worst", bench_dump},
+    {"dump-memory", bench_dump_memory},
+    {"dump-names", bench_dump_names},
     {"kv-server", bench_kv_server},
 };
 

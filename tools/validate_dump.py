@@ -91,8 +91,10 @@ class Checker:
             for held in task["holds"]:
                 self.object(held, where)
                 if held in self.objects:
-                    self.expect(self.objects[held]["owner"] == task["id"],
-                                f"{where}: holds {held} but is not its owner")
+                    target = self.objects[held]
+                    self.expect(not target["holders_complete"]
+                                or task["id"] in target["holders"],
+                                f"{where}: holds {held} but is not its holder")
             if wait:
                 self.check_wait(task, wait, where)
 
@@ -114,10 +116,13 @@ class Checker:
             if owner:
                 self.expect(item["id"] in owner["holds"],
                             f"{where}: its owner does not hold it")
-            self.expect(len(item["waiters"]) == item["waiter_count"]
-                        if item["waiters_complete"]
-                        else len(item["waiters"]) < item["waiter_count"],
-                        f"{where}: waiter_count contradicts waiters")
+                self.expect(owner["id"] in item["holders"],
+                            f"{where}: its owner is not among its holders")
+            for kind in ("waiter", "holder"):
+                listed, count = len(item[f"{kind}s"]), item[f"{kind}_count"]
+                self.expect(listed == count if item[f"{kind}s_complete"]
+                            else listed < count,
+                            f"{where}: {kind}_count contradicts {kind}s")
             for waiter in item["waiters"]:
                 self.task(waiter, where)
                 wait = self.tasks.get(waiter, {}).get("wait")
@@ -205,11 +210,11 @@ class Checker:
                         f"{where}: task {edge['task']} does not wait so")
             target = self.objects.get(edge["waits_for"])
             if target and target["kind"] == "channel":
-                continue  # it has no owner
+                continue  # it has no holder
             if target:
-                owner = self.objects[edge["waits_for"]]["owner"]
-                self.expect(owner == edge["held_by"],
-                            f"{where}: {edge['waits_for']} has another owner")
+                self.expect(not target["holders_complete"]
+                            or edge["held_by"] in target["holders"],
+                            f"{where}: {edge['waits_for']} has other holders")
             elif wait and wait["kind"] != "scope":
                 self.expect(wait.get("task") == edge["held_by"],
                             f"{where}: task {edge['task']} joins another")

@@ -2,8 +2,8 @@
 //
 // Takes a benchmark's name and its parameters as key=value, does one run, and
 // prints its values. Each does what the C program of the same name does; see
-// the heads of ../sched.c, ../sync.c, ../memory.c and ../dump.c. A dump is
-// the goroutine profile that lists every stack once with its count
+// the heads of ../sched.c, ../sync.c, ../locks.c, ../memory.c and ../dump.c. A
+// dump is the goroutine profile that lists every stack once with its count
 // (runtime/pprof, debug=0), Go's cheapest that has them all.
 package main
 
@@ -118,6 +118,89 @@ func mutexContended() float64 {
 			count++
 			shared.Unlock()
 			d.count()
+		}
+	})
+}
+
+// One object for each goroutine, used for ever.
+func own(begin func() func()) float64 {
+	return steady(params["workers"], func(d *doer, _ int) {
+		use := begin()
+		for {
+			use()
+			d.count()
+		}
+	}) * float64(params["workers"])
+}
+
+func rwlockRead() float64 {
+	return own(func() func() {
+		var own sync.RWMutex
+		return func() { own.RLock(); own.RUnlock() }
+	})
+}
+
+func rwlockWrite() float64 {
+	return own(func() func() {
+		var own sync.RWMutex
+		return func() { own.Lock(); own.Unlock() }
+	})
+}
+
+func semaphore() float64 {
+	return own(func() func() {
+		own := make(chan struct{}, 2)
+		return func() { own <- struct{}{}; <-own }
+	})
+}
+
+func event() float64 {
+	return own(func() func() {
+		own := make(chan struct{})
+		close(own)
+		return func() { <-own }
+	})
+}
+
+func once() float64 {
+	return own(func() func() {
+		var own sync.Once
+		return func() { own.Do(func() {}) }
+	})
+}
+
+func waitgroup() float64 {
+	return own(func() func() {
+		var own sync.WaitGroup
+		return func() { own.Add(1); own.Done(); own.Wait() }
+	})
+}
+
+func rwlockShared() float64 {
+	var shared sync.RWMutex
+	return steady(params["tasks"], func(d *doer, _ int) {
+		for {
+			shared.RLock()
+			shared.RUnlock()
+			d.count()
+		}
+	})
+}
+
+func condPingpong() float64 {
+	var mutex sync.Mutex
+	turned, turn := sync.NewCond(&mutex), 0
+	return steady(2, func(d *doer, index int) {
+		mutex.Lock()
+		for {
+			for turn != index {
+				turned.Wait()
+			}
+			turn = 1 - index
+			turned.Signal()
+			if index == 0 {
+				d.count()
+			}
 		}
 	})
 }
@@ -274,6 +357,10 @@ func main() {
 		"chan-pingpong": chanPingpong, "mutex": mutex,
 		"mutex-contended": mutexContended, "skynet": skynet,
 		"parked-memory": parkedMemory,
+		"rwlock-read":   rwlockRead, "rwlock-write": rwlockWrite,
+		"rwlock-shared": rwlockShared, "semaphore": semaphore,
+		"event": event, "cond-pingpong": condPingpong, "once": once,
+		"waitgroup": waitgroup,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()

@@ -52,6 +52,25 @@ typedef struct weft_fd {
     uint64_t id;
 } weft_fd;
 
+// What every object that is waited for and embedded by its user begins with;
+// the content is weft's own.
+typedef struct weft_object {
+    void *opaque_link;
+    const char *opaque_name;
+    uint32_t opaque[4];
+    void *opaque_links[2];
+} weft_object;
+
+// The same as a static initialiser; for the initialisers of those objects.
+#define WEFT_OBJECT_MAGIC UINT32_C(0x77656600)
+#define WEFT_OBJECT_INIT(name, kind)                                           \
+    {                                                                          \
+        0, (name), {WEFT_OBJECT_MAGIC + (kind), 0, 0, 0},                      \
+        {                                                                      \
+            0, 0                                                               \
+        }                                                                      \
+    }
+
 // The body of a task.
 typedef void *weft_task_fn(void *arg);
 

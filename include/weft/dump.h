@@ -37,11 +37,26 @@ enum weft_wait_kind {
     WEFT_WAIT_FD,
     WEFT_WAIT_DUMP, // for a dump that it has asked for
     WEFT_WAIT_BLOCKING,
+    WEFT_WAIT_RWLOCK_READ,
+    WEFT_WAIT_RWLOCK_WRITE,
+    WEFT_WAIT_SEMAPHORE,
+    WEFT_WAIT_COND,
+    WEFT_WAIT_EVENT,
+    WEFT_WAIT_BARRIER,
+    WEFT_WAIT_ONCE, // for another to run its function
+    WEFT_WAIT_WAITGROUP,
 };
 
 enum weft_object_kind {
     WEFT_OBJECT_MUTEX,
     WEFT_OBJECT_CHANNEL,
+    WEFT_OBJECT_RWLOCK,
+    WEFT_OBJECT_SEMAPHORE,
+    WEFT_OBJECT_COND,
+    WEFT_OBJECT_EVENT,
+    WEFT_OBJECT_BARRIER,
+    WEFT_OBJECT_ONCE,
+    WEFT_OBJECT_WAITGROUP,
 };
 
 enum weft_worker_state {
@@ -91,6 +106,7 @@ typedef struct weft_dump_info {
     int64_t process_start_ns; // since 1970 UTC
     int64_t pause_ns;         // first worker stopped to released
     int64_t total_ns;         // request to result
+    int64_t slice_ns;         // longest time that a worker captured at a stretch
     bool consistent;          // one moment for all tasks but those running
     bool complete;            // nothing is missing
     const char *problem;      // what is missing and why, or NULL
@@ -123,7 +139,7 @@ typedef struct weft_dump_task {
     uint32_t stack;        // index
     uint32_t site;         // index of its spawn site, or WEFT_NONE
     uint64_t parent;       // id of the task that started it, or 0
-    size_t stack_used;     // bytes
+    size_t stack_used;     // bytes, to the next 64
     size_t stack_size;     // bytes
     size_t labels;         // number of labels
     size_t holds;          // number of objects it holds
@@ -134,11 +150,19 @@ typedef struct weft_dump_object {
     enum weft_object_kind kind;
     const char *name; // or NULL
     uintptr_t address;
-    uint64_t owner;       // id of the task that holds it, or 0
-    uintptr_t taken_pc;   // where the owner took it, or 0
-    int64_t held_ns;      // since when, or 0
-    size_t waiters;       // number of tasks that wait for it
-    uint64_t used, limit; // channel: items inside and capacity
+    uint64_t owner;     // id of the task that holds it alone, or 0. Of a
+                        // semaphore of one permit: of the task that took it
+    int owner_tid;      // the thread that holds it alone, or 0
+    uintptr_t taken_pc; // where the owner took it, or 0
+    int64_t held_ns;    // since when, or 0
+    size_t holders;     // number of tasks that hold it, alone or together
+    size_t waiters;     // number of tasks that wait for it
+    uint64_t used;      // channel: items inside; rwlock: readers inside;
+                        // semaphore: permits taken; event: 1 if set;
+                        // barrier: arrivals; once: 1 if done; waitgroup: its
+                        // count
+    uint64_t limit;     // channel: its capacity; semaphore: the permits it
+                        // began with; barrier: arrivals that open it; or 0
 } weft_dump_object;
 
 typedef struct weft_dump_worker {
@@ -161,6 +185,8 @@ typedef struct weft_frame {
     const char *file;     // or NULL
     int line;             // or 0
     const char *module;   // path of the executable or library, or NULL
+    uintptr_t offset;     // of the code in it, as addr2line -e MODULE takes it
+    const char *unnamed;  // why there is no function, or NULL
     bool inlined;
     bool runtime; // weft's own
 } weft_frame;
@@ -227,6 +253,10 @@ WEFT_API int weft_dump_get_object(const weft_dump *dump, size_t index,
 WEFT_API int weft_dump_get_waiter(const weft_dump *dump, size_t index,
                                   size_t which, uint64_t *ret_task);
 
+// The id of the task that holds object `index` as its `which`-th.
+WEFT_API int weft_dump_get_holder(const weft_dump *dump, size_t index,
+                                  size_t which, uint64_t *ret_task);
+
 // Entry `index` of the workers.
 WEFT_API int weft_dump_get_worker(const weft_dump *dump, size_t index,
                                   weft_dump_worker *ret_worker);
@@ -262,8 +292,11 @@ WEFT_API int weft_dump_get_finding_behind(const weft_dump *dump, size_t index,
 // and those that it was inlined into. Stores up to `max` frames and returns
 // how many there are. Names are looked up at the first call and kept. With
 // libdw: functions, files, lines and inlined frames; without it: names of
-// exported functions. May be called by tasks and threads; takes milliseconds
-// the first time, and does not park.
+// functions alone. They come from the files that were loaded and from separate
+// debug files (weft(7)), even if those modules have been closed since; where
+// there is none, the frame says why. May be called by tasks, which park unless
+// the name is known already, and by threads, which block: milliseconds, or as
+// long as it takes to read large files. A cancel does not end the wait.
 // Errors: -EINVAL, -ENOMEM.
 WEFT_API int weft_dump_get_frames(const weft_dump *dump, uintptr_t pc,
                                   weft_frame *ret_frames, size_t max);
@@ -278,7 +311,8 @@ typedef struct weft_print_options {
 } weft_print_options;
 
 // Writes a dump as text for a person. `options` may be NULL. May be called by
-// tasks and threads; blocks as long as the writing does.
+// tasks, which park while a thread made for it writes, so they must not hold
+// `file` by flockfile; and by threads, which block. A cancel does not end it.
 // Errors: -EINVAL, -ENOMEM, and what writing gives.
 WEFT_API int weft_dump_print_text(const weft_dump *dump,
                                   const weft_print_options *options,
@@ -316,11 +350,13 @@ WEFT_API int weft_trace_get_pcs(const weft_trace *trace,
                                 const uintptr_t **ret_pcs, size_t *ret_count,
                                 enum weft_stack_end *ret_end);
 
-// The names behind a program counter of a trace, as weft_dump_get_frames.
+// The names behind a program counter of a trace, as weft_dump_get_frames; a
+// task always parks.
 WEFT_API int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
                                    weft_frame *ret_frames, size_t max);
 
-// Writes a trace as lines "function file:line" for a person.
+// Writes a trace as lines "function file:line" for a person. As
+// weft_dump_print_text otherwise.
 // Errors: -EINVAL, and what writing gives.
 WEFT_API int weft_trace_print(const weft_trace *trace, FILE *file);
 

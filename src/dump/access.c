@@ -18,6 +18,7 @@ int weft_dump_get_info(const weft_dump *dump, weft_dump_info *ret)
         .process_start_ns = dump->process_start_ns,
         .pause_ns = dump->pause_ns,
         .total_ns = dump->total_ns,
+        .slice_ns = dump->slice_ns,
         .consistent = dump->consistent,
         .complete = dump->complete,
         .problem = dump->problem,
@@ -125,8 +126,10 @@ int weft_dump_get_object(const weft_dump *dump, size_t index,
         .name = model_text(dump, object->name),
         .address = object->address,
         .owner = object->owner,
+        .owner_tid = object->owner_tid,
         .taken_pc = object->taken_pc,
         .held_ns = object->held_ns,
+        .holders = object->holder_count,
         .waiters = object->waiter_count,
         .used = object->used,
         .limit = object->limit,
@@ -148,6 +151,20 @@ int weft_dump_get_waiter(const weft_dump *dump, size_t index, size_t which,
         return -ENOMEM;
 
     *ret_task = model_task(dump, waiter).id;
+    return 0;
+}
+
+int weft_dump_get_holder(const weft_dump *dump, size_t index, size_t which,
+                         uint64_t *ret_task)
+{
+    if (!dump || !ret_task)
+        return -EINVAL;
+    if (index >= dump->object_count ||
+        which >= dump->objects[index].holder_count)
+        return -ENOENT;
+    uint32_t holder = dump->holders[dump->objects[index].holder + which];
+
+    *ret_task = model_task(dump, holder).id;
     return 0;
 }
 

@@ -166,7 +166,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
     r->record = (struct record){
         .id = copy->id,
         .handle = task_handle(copy).id,
-        .schedules = STATE_COUNT(word - STATE(first, 0, 0)),
+        .schedules = STATE_COUNT(word - STATE(first, 0, 0)) & 0xffffffffff,
         .state_ns = ago(picture, entered(copy, state)),
         .age_ns = ago(picture, copy->spawned),
         .cpu_ns = port_ticks_to_ns(load_relaxed(&copy->cpu)), // a copy's
@@ -254,6 +254,11 @@ static void read_labels(struct reading *r)
         r->extra.labels = store_text(r->picture->store, text, used);
 }
 
+static void set_used(struct reading *r, uintptr_t bytes)
+{
+    r->record.stack_used = (bytes + STACK_UNIT - 1) / STACK_UNIT & 0xffffff;
+}
+
 static void read_stack(struct reading *r, struct cfi_cache *cache)
 {
     uintptr_t pcs[FRAMES_MAX];
@@ -262,7 +267,7 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
 
     capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
-    r->shape.stack_used = (uint32_t)(stack_high(&r->copy) - (char *)r->copy.sp);
+    set_used(r, (uintptr_t)(stack_high(&r->copy) - (char *)r->copy.sp));
 }
 
 static void no_stack(struct reading *r)
@@ -312,7 +317,8 @@ static bool read_task(struct reading *r, struct cfi_cache *cache, bool waited)
         read_place(r);
     read_labels(r);
     read_stack(r, cache);
-    r->held_count = objects_add_held(r->picture, &r->copy, r->held);
+    r->held_count = objects_add_held(r->picture, &r->copy,
+                                     state == WEFT_STATE_WAITING, r->held);
     return true;
 }
 
@@ -347,7 +353,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
         copy_words(&r.copy, task, sizeof r.copy);
         if (STATE_PHASE(load_relaxed(&r.copy.state)) == PHASE_FREE)
             return true;
-        copy_words(&r.top, r.copy.top, sizeof r.top);
+        copy_words(&r.top, r.copy.top, offsetof(struct task_top, fiber));
         bool good = read_task(&r, cache, waited);
         uint32_t seen = mark;
         if (good && cas_acq_rel(&task->mark, &mark, taken)) { // S1
@@ -367,7 +373,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
 void capture_facts(const struct task *task, struct running *ret_running)
 {
     copy_words(&ret_running->copy, task, sizeof ret_running->copy);
-    copy_words(&ret_running->top, task->top, sizeof ret_running->top);
+    copy_words(&ret_running->top, task->top, offsetof(struct task_top, fiber));
     ret_running->state = WEFT_STATE_RUNNING;
     ret_running->stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
     ret_running->error = NULL;
@@ -384,6 +390,6 @@ void capture_running(const struct picture *picture,
     read_name(&r);
     r.shape.stack = store_stack(picture->store, &running->stack, running->pcs,
                                 running->error);
-    r.shape.stack_used = running->stack_used;
+    set_used(&r, running->stack_used);
     keep(&r);
 }

@@ -4,6 +4,10 @@
 // one, through all of .eh_frame) to its FDE, whose interpretation is in
 // cfi_program.c. A row that compilers commonly make is compiled to a rule.
 //
+// A statically linked executable often has no .eh_frame_hdr. Its .eh_frame is
+// then found by its section headers, which only the file has, and a table is
+// made of it, once for the process and before any cache.
+//
 // The loader keeps a module mapped while dl_iterate_phdr looks at it. So all
 // reading is done inside that call, and nothing kept points into a module: a
 // dlclose at any time is harmless.
@@ -15,7 +19,10 @@
 //       are overwritten or all cleared, never emptied one by one.
 #include "dump/cfi.h"
 
+#include "base/grow.h"
+#include "base/lock.h"
 #include "dump/cfi_program.h"
+#include "dump/elf_file.h"
 #include "dump/reader.h"
 
 #include <link.h>
@@ -41,6 +48,12 @@ struct search {
     bool counted; // the loader's counters were compared
     enum cfi_kind kind;
     uintptr_t function; // where the code of the pc's FDE begins, or 0
+};
+
+// Where an FDE is, by where its code begins.
+struct fde_place {
+    uintptr_t code;
+    uintptr_t fde;
 };
 
 struct cfi_cache {
@@ -150,6 +163,123 @@ static enum cfi_kind search_all(const struct dl_phdr_info *info,
             return kind;
     }
     return CFI_NONE;
+}
+
+// ---- An executable without a header ----
+
+// Of the executable, sorted by `code`; empty if it has a header. Written under
+// `lock` by the first cfi_cache_new, then never again: whoever has a cache may
+// read it.
+static struct {
+    struct lock lock;
+    bool made;
+    struct fde_place *places;
+    size_t count, room;
+} executable;
+
+// The code that an entry of .eh_frame is about; false: it is none, or a CIE.
+static bool read_code(const struct dl_phdr_info *info, struct reader entry,
+                      uintptr_t *ret_code)
+{
+    struct cfi_cie cie;
+    uintptr_t id_at = (uintptr_t)entry.at;
+    uint64_t id = reader_take(&entry, 4);
+
+    if (entry.bad || id == 0)
+        return false;
+    struct reader cie_at = segment_at(info, id_at - id);
+    if (cie_at.bad || !cfi_cie_read(cie_at, &cie))
+        return false;
+    *ret_code = reader_pointer(&entry, cie.encoding, NULL);
+    return !entry.bad;
+}
+
+static int list_places(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    const ElfW(Shdr) *section = arg;
+    struct reader frames = segment_at(info, info->dlpi_addr + section->sh_addr);
+    uintptr_t code;
+
+    (void)size;
+    if (frames.bad)
+        return 1;
+    frames = reader_part(&frames, section->sh_size);
+    while (reader_left(&frames) > 4) { // I2
+        uintptr_t at = (uintptr_t)frames.at;
+        struct reader entry = cfi_entry(&frames);
+        if (entry.bad || reader_left(&entry) == 0)
+            break;
+        if (!read_code(info, entry, &code))
+            continue;
+        if (!grow(&executable.places, &executable.room, executable.count + 1,
+                  sizeof *executable.places))
+            break;
+        executable.places[executable.count++] = (struct fde_place){code, at};
+    }
+    return 1; // the executable is the first
+}
+
+static int has_header(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    bool *ret_has = arg;
+
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        *ret_has |= info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME;
+    return 1; // the executable is the first
+}
+
+static int by_code(const void *left, const void *right)
+{
+    const struct fde_place *a = left, *b = right;
+
+    return a->code < b->code ? -1 : a->code > b->code;
+}
+
+static void list_executable(void)
+{
+    struct elf_file file;
+    bool has = false;
+
+    dl_iterate_phdr(has_header, &has);
+    if (has || elf_file_open(&file, "/proc/self/exe") != 0)
+        return;
+    const ElfW(Shdr) *section = elf_file_section(&file, ".eh_frame");
+    if (section != NULL)
+        dl_iterate_phdr(list_places, (void *)section);
+    elf_file_close(&file);
+    if (executable.count > 0)
+        qsort(executable.places, executable.count, sizeof *executable.places,
+              by_code);
+}
+
+static void prepare_executable(void)
+{
+    lock_acquire(&executable.lock);
+    if (!executable.made)
+        list_executable();
+    executable.made = true;
+    lock_release(&executable.lock);
+}
+
+// For a pc of a module without a header: nothing, if it is not the executable.
+static enum cfi_kind search_executable(const struct dl_phdr_info *info,
+                                       struct search *s)
+{
+    size_t low = 0;
+    size_t high = executable.count;
+
+    while (low < high) { // entries before low begin at or before the pc
+        size_t middle = low + (high - low) / 2;
+        if (executable.places[middle].code <= s->pc)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return CFI_NONE;
+    struct reader fde = segment_at(info, executable.places[low - 1].fde);
+    return fde.bad ? CFI_NONE : read_fde(info, s, fde);
 }
 
 static enum cfi_kind read_hdr(const struct dl_phdr_info *info, struct search *s,
@@ -294,8 +424,11 @@ static int look(struct dl_phdr_info *info, size_t size, void *arg)
         return 1;
     }
     for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
+        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME) {
             s->kind = read_hdr(info, s, &info->dlpi_phdr[i]);
+            return 1;
+        }
+    s->kind = search_executable(info, s);
     return 1;
 }
 
@@ -360,6 +493,7 @@ static size_t home(uintptr_t pc)
 
 struct cfi_cache *cfi_cache_new(void)
 {
+    prepare_executable();
     size_t line = 64; // two rules in each, none across two
     size_t size = (sizeof(struct cfi_cache) + line - 1) & -line;
     struct cfi_cache *cache = aligned_alloc(line, size);

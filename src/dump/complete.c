@@ -117,7 +117,7 @@ static void note_holder(struct weft_dump *dump, struct holding *holding)
     struct model_object *o = &dump->objects[holding->object];
 
     holding->slot = find_slot(dump, holding->slot);
-    if (holding->slot == WEFT_NONE)
+    if (holding->slot == WEFT_NONE || holding->shared)
         return;
     o->owner_task = holding->slot;
     o->owner = store_record(dump->store, holding->slot)->id;
@@ -126,19 +126,30 @@ static void note_holder(struct weft_dump *dump, struct holding *holding)
     o->owned = true;
 }
 
+// The task that an object's owner was read to be, or WEFT_NONE.
+static uint32_t find_owner(struct weft_dump *dump, const struct model_object *o)
+{
+    if (o->kind == WEFT_OBJECT_SEMAPHORE) // known by its id alone
+        return model_find(dump, o->owner);
+    uint32_t task = find_slot(dump, o->owner_task);
+    if (task == WEFT_NONE || store_record(dump->store, task)->id != o->owner ||
+        model_task(dump, task).state != WEFT_STATE_RUNNING)
+        return WEFT_NONE;
+    return task;
+}
+
 // Of an object that nobody says he holds: the owner that was read is right if
-// he ran through the meeting; else it has changed hands since.
+// he ran through the meeting; else it has changed hands since. Who took a
+// semaphore never says so; objects.c has seen that he took it before.
 static bool check_owner(struct weft_dump *dump, uint32_t index,
                         struct holding *ret_holding)
 {
     struct model_object *o = &dump->objects[index];
-    uint32_t task = WEFT_NONE;
 
     if (o->owned || o->owner == 0)
         return false;
-    task = find_slot(dump, o->owner_task);
-    if (task != WEFT_NONE && store_record(dump->store, task)->id == o->owner &&
-        model_task(dump, task).state == WEFT_STATE_RUNNING) {
+    uint32_t task = find_owner(dump, o);
+    if (task != WEFT_NONE) {
         o->owner_task = task;
         *ret_holding = (struct holding){.slot = task, .object = index};
         return true;
@@ -180,6 +191,28 @@ static int fill_held(struct weft_dump *dump, const struct holding *holdings,
     return 0;
 }
 
+// Gives every object its stretch of `holders`.
+static int fill_holders(struct weft_dump *dump, const struct holding *holdings)
+{
+    uint32_t at = 0;
+
+    dump->holders = malloc((dump->held_count + 1) * sizeof *dump->holders);
+    if (dump->holders == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < dump->held_count; i++)
+        dump->objects[holdings[i].object].holder_count++;
+    for (uint32_t i = 0; i < dump->object_count; i++) {
+        dump->objects[i].holder = at;
+        at += dump->objects[i].holder_count;
+        dump->objects[i].holder_count = 0;
+    }
+    for (size_t i = 0; i < dump->held_count; i++) {
+        struct model_object *o = &dump->objects[holdings[i].object];
+        dump->holders[o->holder + o->holder_count++] = holdings[i].slot;
+    }
+    return 0;
+}
+
 static int add_held(struct weft_dump *dump)
 {
     struct shelf *shelf = &dump->store->holdings;
@@ -196,6 +229,8 @@ static int add_held(struct weft_dump *dump)
         count += check_owner(dump, i, &holdings[count]);
     qsort(holdings, count, sizeof *holdings, by_task);
     int error = fill_held(dump, holdings, count);
+    if (error == 0)
+        error = fill_holders(dump, holdings);
     free(holdings);
     return error;
 }

@@ -186,7 +186,7 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier,
 
 static void fetch_lines(const void *start, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += 64)
+    for (size_t at = 0; at < bytes + 64; at += 64)
         __builtin_prefetch((const char *)start + at);
 }
 
@@ -202,7 +202,7 @@ UNCHECKED static void fetch_ahead(const struct picture *picture, uint32_t at)
     fetch_lines(table_at(table, at + SLOTS), sizeof(struct task));
     const struct task *task = table_at(table, at + STACKS);
     fetch_lines(task->sp, STACK_BYTES); // wherever it points: only a hint
-    fetch_lines(task->top, 1);
+    fetch_lines(task->top, offsetof(struct task_top, fiber));
 }
 
 // False: there was none left.
@@ -344,7 +344,7 @@ int epoch_finish(struct epoch *epoch, struct weft_dump **ret_dump)
 
     dump->consistent = true;
     rules_attach(epoch->picture.runtime, epoch->picture.now, dump);
-    dump->share_ns = port_ticks_to_ns(load_relaxed(&epoch->longest)); // theirs
+    dump->slice_ns = port_ticks_to_ns(load_relaxed(&epoch->longest)); // theirs
     if (error == 0)
         error = note_problem(epoch);
     if (error == 0)

@@ -35,6 +35,16 @@ static bool is_channel(const struct weft_dump *dump, uint32_t object)
     return object != WEFT_NONE && !graph_binds(&dump->objects[object]);
 }
 
+// Whether another than the holder may end this wait: by giving a semaphore's
+// permit, or by being the writer who keeps a reader from other readers.
+static bool may_be_helped(const struct weft_dump *dump,
+                          const struct model_task *m)
+{
+    return m->wait == WEFT_WAIT_SEMAPHORE ||
+           (m->wait == WEFT_WAIT_RWLOCK_READ && m->object != WEFT_NONE &&
+            dump->objects[m->object].owner == 0);
+}
+
 static void weigh_member(struct model_finding *finding,
                          const struct weft_dump *dump, uint32_t which)
 {
@@ -42,7 +52,7 @@ static void weigh_member(struct model_finding *finding,
 
     if (m.state_ns < finding->since_ns)
         finding->since_ns = m.state_ns; // the last one closed the circle
-    if (m.timeout_in_ns != WEFT_NEVER)
+    if (m.timeout_in_ns != WEFT_NEVER || may_be_helped(dump, &m))
         finding->certainty = WEFT_CERTAINTY_LIKELY; // it may give up
     if (is_channel(dump, finding->objects[which])) {
         finding->certainty = WEFT_CERTAINTY_LIKELY;

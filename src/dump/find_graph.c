@@ -28,7 +28,7 @@
 
 bool graph_binds(const struct model_object *object)
 {
-    return object->kind == WEFT_OBJECT_MUTEX;
+    return object->holder_count > 0;
 }
 
 bool graph_receives(const struct model_object *channel)
@@ -422,6 +422,19 @@ void graph_each_waiter(struct judge *judge, uint32_t task, bool likely,
         each_waiter_for(dump, graph->served[i].task, see, arg);
 }
 
+uint32_t graph_holder(const struct weft_dump *dump, uint32_t object)
+{
+    const struct model_object *o = &dump->objects[object];
+
+    for (uint32_t i = 0; i < o->holder_count; i++) {
+        uint32_t holder = dump->holders[o->holder + i];
+        if (model_task(dump, holder).state == WEFT_STATE_WAITING ||
+            i + 1 == o->holder_count)
+            return holder;
+    }
+    return WEFT_NONE;
+}
+
 static uint32_t first_child(const struct weft_dump *dump, uint64_t scope)
 {
     for (uint32_t i = 0; scope != 0 && i < dump->task_count; i++) {
@@ -449,6 +462,5 @@ uint32_t graph_next(const struct judge *judge, const struct model_task *m,
     *ret_object = m->object;
     if (!graph_binds(&dump->objects[m->object]))
         return graph_server(dump, m->object, false);
-    uint64_t owner = dump->objects[m->object].owner;
-    return owner == 0 ? WEFT_NONE : model_find(dump, owner);
+    return graph_holder(dump, m->object);
 }

@@ -57,7 +57,7 @@ static int64_t quiet_ns(const struct weft_dump *dump, uint32_t object)
     const struct model_object *o = &dump->objects[object];
     const struct model_peers *peers = graph_peers(dump, object);
 
-    if (graph_binds(o) && o->owner != 0)
+    if (o->owner != 0 || o->owner_tid != 0)
         return o->held_ns;
     return peers != NULL && peers->ids[0] != 0 ? peers->last_ns : INT64_MAX;
 }
@@ -84,7 +84,7 @@ static void follow(const struct judge *judge, uint32_t object,
                    struct chain *ret_chain)
 {
     const struct model_object *o = &judge->dump->objects[object];
-    uint32_t at = graph_binds(o) ? model_find(judge->dump, o->owner)
+    uint32_t at = graph_binds(o) ? graph_holder(judge->dump, object)
                                  : graph_server(judge->dump, object, false);
 
     *ret_chain = (struct chain){0};
@@ -145,8 +145,8 @@ static bool is_stall(const struct judge *judge, uint32_t object,
         if (waiter != WEFT_NONE && judge_is_stuck(judge, waiter))
             return false; // the deadlock has listed those who wait
     }
-    if (graph_binds(o))
-        return true;
+    if (o->kind != WEFT_OBJECT_CHANNEL) // an event may well be long in coming
+        return graph_binds(o) || o->owner_tid != 0;
     return !graph_receives(o) || chain->fault;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dump/elf_file.h"
 #include "dump/rules.h"
 #include "dump/store.h"
 
@@ -55,7 +56,7 @@ static struct model_task unpack(const struct store *store,
         .stack = shape->stack,
         .site = shape->site,
         .wait_fd = shape->wait_fd,
-        .stack_used = shape->stack_used,
+        .stack_used = (uint32_t)record->stack_used * STACK_UNIT,
         .stack_size = shape->stack_size,
         .state = shape->state,
         .wait = shape->wait,
@@ -213,6 +214,17 @@ struct module_list {
     int error;
 };
 
+// Takes off what the kernel adds to the path of a file that is gone.
+static void drop_deleted(char *path)
+{
+    static const char mark[] = " (deleted)";
+    size_t length = strlen(path);
+
+    if (length >= sizeof(mark) && access(path, F_OK) != 0 &&
+        !strcmp(path + length - (sizeof(mark) - 1), mark))
+        path[length - (sizeof(mark) - 1)] = '\0';
+}
+
 // The path of the running executable; "" if /proc does not say.
 static char *executable_path(void)
 {
@@ -220,44 +232,22 @@ static char *executable_path(void)
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
     path[length > 0 ? length : 0] = '\0';
+    drop_deleted(path);
     return strdup(path);
 }
 
-static char *hex_of(const unsigned char *bytes, size_t count)
+// For a module without a build-id; the loader keeps it mapped meanwhile.
+static uint64_t fingerprint(const struct dl_phdr_info *info)
 {
-    char *hex = malloc(2 * count + 1);
+    const void *table = NULL;
+    size_t size = 0;
 
-    if (!hex)
-        return NULL;
-    hex[0] = '\0';
-    for (size_t i = 0; i < count; i++)
-        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
-    return hex;
-}
-
-// The build-id among the notes of a mapped segment, or NULL.
-static char *find_build_id(const char *notes, size_t size, size_t align)
-{
-    size_t at = 0;
-
-    align = align == 8 ? 8 : 4;
-    while (size - at >= sizeof(ElfW(Nhdr))) {
-        ElfW(Nhdr) note;
-        memcpy(&note, notes + at, sizeof(note));
-        size_t name = at + sizeof(note);
-        size_t content = (name + note.n_namesz + align - 1) & ~(align - 1);
-        size_t next = (content + note.n_descsz + align - 1) & ~(align - 1);
-        if (content < name || next < content || content + note.n_descsz > size)
-            return NULL;
-        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
-            !memcmp(notes + name, "GNU", 4))
-            return hex_of((const unsigned char *)notes + content,
-                          note.n_descsz);
-        if (next > size)
-            return NULL;
-        at = next;
-    }
-    return NULL;
+    for (int i = 0; i < info->dlpi_phnum && !table; i++)
+        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME) {
+            table = (void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+            size = info->dlpi_phdr[i].p_filesz;
+        }
+    return elf_fingerprint(info->dlpi_phdr, info->dlpi_phnum, table, size);
 }
 
 static void describe_segments(struct model_module *module,
@@ -271,8 +261,8 @@ static void describe_segments(struct model_module *module,
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uintptr_t at = info->dlpi_addr + segment->p_vaddr;
         if (segment->p_type == PT_NOTE && !module->build_id)
-            module->build_id = find_build_id((const char *)at, segment->p_memsz,
-                                             segment->p_align);
+            module->build_id = elf_notes_build_id(
+                (const char *)at, segment->p_memsz, segment->p_align);
         if (segment->p_type != PT_LOAD)
             continue;
         if ((at & ~(page - 1)) < module->start)
@@ -282,6 +272,8 @@ static void describe_segments(struct model_module *module,
     }
     if (module->start > module->end)
         module->start = module->end;
+    if (!module->build_id)
+        module->fingerprint = fingerprint(info);
 }
 
 static bool grow(struct module_list *list)
@@ -321,11 +313,60 @@ static int add_module(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
+// The module whose path is relative and that begins at an address, or NULL.
+static struct model_module *find_relative(const struct module_list *list,
+                                          uintptr_t start)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->modules[i].start == start &&
+            list->modules[i].path[0] != '/' &&
+            strchr(list->modules[i].path, '/'))
+            return &list->modules[i];
+    return NULL;
+}
+
+// A path given to dlopen may be relative to where the process was then; the
+// kernel knows where the file really is.
+static void make_absolute(struct module_list *list)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t room = 0;
+
+    while (maps && getline(&line, &room, maps) > 0) {
+        struct model_module *module =
+            find_relative(list, strtoull(line, NULL, 16));
+        char *path = module ? strchr(line, '/') : NULL;
+        if (!path)
+            continue;
+        path[strcspn(path, "\n")] = '\0';
+        drop_deleted(path);
+        path = strdup(path);
+        if (path) {
+            free(module->path);
+            module->path = path;
+        }
+    }
+    free(line);
+    if (maps)
+        (void)fclose(maps);
+}
+
+static bool any_relative(const struct module_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (find_relative(list, list->modules[i].start))
+            return true;
+    return false;
+}
+
 int model_load_modules(struct model_module **ret_modules, size_t *ret_count)
 {
     struct module_list list = {0};
 
     dl_iterate_phdr(add_module, &list);
+    if (!list.error && any_relative(&list))
+        make_absolute(&list);
     if (list.error) {
         model_free_modules(list.modules, list.count);
         return list.error;
@@ -389,6 +430,7 @@ void model_free(struct weft_dump *dump)
     free(dump->exe);
     free(dump->host);
     free(dump->waiters);
+    free(dump->holders);
     free(dump->held);
     free(dump->workers);
     free_findings(dump);

@@ -51,10 +51,13 @@ struct model_object {
     uint64_t owner;      // id, or 0
     uint32_t owner_task; // its index, or WEFT_NONE
     bool owned;          // the owner itself says so
+    int32_t owner_tid;   // of a thread that owns it, or 0
     uintptr_t taken_pc;
     int64_t held_ns;
     uint32_t waiter; // first entry in `waiters`, once they are listed
     uint32_t waiter_count;
+    uint32_t holder; // first entry in `holders`
+    uint32_t holder_count;
     uint64_t used, limit;
     uint32_t peers; // of a channel: index in `channels`; else WEFT_NONE
 };
@@ -104,11 +107,12 @@ struct model_finding {
 
 // A loaded module at the time of the dump.
 struct model_module {
-    char *path;      // owned
-    char *build_id;  // owned, hex, or NULL
-    uintptr_t bias;  // load address minus link address
-    uintptr_t start; // first mapped byte
-    uintptr_t end;   // one past the last
+    char *path;           // owned
+    char *build_id;       // owned, hex, or NULL
+    uintptr_t bias;       // load address minus link address
+    uintptr_t start;      // first mapped byte
+    uintptr_t end;        // one past the last
+    uint64_t fingerprint; // elf_file.h's, of a module without a build-id
 };
 
 struct extra;
@@ -119,7 +123,7 @@ struct weft_dump {
 
     int64_t wall_time_ns, process_start_ns;
     int64_t pause_ns, total_ns;
-    int64_t share_ns;    // the longest that a capture kept a thread at a time
+    int64_t slice_ns;    // the longest that a capture kept a thread at a time
     int64_t no_yield_ns; // the runtime's threshold
     weft_finding_options limits; // its others; zero: the default
     struct rules *rules;         // one reference, or NULL: rules.h
@@ -143,7 +147,8 @@ struct weft_dump {
     size_t object_count;
     uint32_t *waiters; // task indexes, or NULL: not yet listed, see
                        // model_waiter
-    uint32_t *held;    // object indexes
+    uint32_t *holders; // task indexes, by object
+    uint32_t *held;    // object indexes, by task; as many
     size_t held_count;
     weft_dump_worker *workers;
     size_t worker_count;

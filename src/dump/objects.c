@@ -1,14 +1,16 @@
 // objects.c -- Reads what tasks wait for and hold.
 //
-// A mutex's owner as read with one who waits for it may have changed since the
+// An owner as read with one who waits for the object may have changed since the
 // meeting. It is taken for the owner only where nobody says that he holds the
-// mutex (complete.c): that is so of a task that ran through the meeting.
+// object (complete.c): that is so of a task that ran through the meeting. Who
+// took a semaphore has it in no list, nor has a thread: these count if they
+// took it before the meeting.
 #include "dump/objects.h"
 
 #include <string.h>
 
 #include "sync/channel.h"
-#include "sync/mutex.h"
+#include "sync/object.h"
 
 static int64_t ago(const struct picture *picture, uint64_t ticks)
 {
@@ -48,39 +50,64 @@ static uint64_t id_of(const struct picture *picture, const struct task *slot,
     return copy.id;
 }
 
-static bool read_mutex(const void *at, struct mutex *ret_mutex)
+// A copy of an object of any kind, with room for the largest.
+union any_object {
+    struct object object;
+    uint64_t words[OBJECT_WORDS_MAX];
+};
+
+static bool read_object(const void *at, union any_object *ret_copy)
 {
-    return port_read_memory((uintptr_t)at, ret_mutex, sizeof *ret_mutex) ==
-           sizeof *ret_mutex;
+    if (port_read_memory((uintptr_t)at, ret_copy, sizeof ret_copy->object) <
+        sizeof ret_copy->object)
+        return false;
+    size_t size = object_size(&ret_copy->object);
+    return size > 0 && port_read_memory((uintptr_t)at, ret_copy, size) == size;
 }
 
-static uint32_t add_mutex(const struct picture *picture, const void *at,
-                          const struct mutex *mutex)
+static void add_owner(const struct picture *picture,
+                      const struct object_facts *facts, struct model_object *o)
 {
+    o->owner = facts->owner_id != 0
+                   ? facts->owner_id
+                   : id_of(picture, facts->owner, &o->owner_task);
+    o->owner_tid = facts->owner_tid;
+    if (o->owner == 0 && o->owner_tid == 0)
+        return;
+    o->taken_pc = (uintptr_t)facts->taken_pc;
+    o->held_ns = ago(picture, facts->taken_since);
+}
+
+static uint32_t add_object(const struct picture *picture, const void *at,
+                           const union any_object *copy)
+{
+    struct object_facts facts;
     struct model_object o = {
-        .kind = WEFT_OBJECT_MUTEX,
-        .name = add_far_text(picture, mutex->held.name),
+        .kind = copy->object.held.kind - OBJECT_KIND(0),
+        .name = add_far_text(picture, copy->object.held.name),
         .address = (uintptr_t)at,
         .owner_task = WEFT_NONE,
         .peers = WEFT_NONE,
     };
 
-    o.owner = id_of(picture, mutex_owner(mutex), &o.owner_task);
-    if (o.owner != 0) {
-        o.taken_pc = (uintptr_t)load_relaxed(&mutex->taken_pc); // a copy's
-        o.held_ns = ago(picture, load_relaxed(&mutex->taken_since));
-    }
+    object_describe(&copy->object, &facts);
+    // Whom no list of his confirms must have taken it before the meeting.
+    if ((facts.owner_id == 0 && facts.owner_tid == 0) ||
+        facts.taken_since <= picture->now)
+        add_owner(picture, &facts, &o);
+    o.used = facts.used;
+    o.limit = facts.limit;
     return store_object(picture->store, &o);
 }
 
-static uint32_t find_mutex(const struct picture *picture, const void *at)
+static uint32_t find_object(const struct picture *picture, const void *at)
 {
-    struct mutex mutex;
+    union any_object copy;
     uint32_t index = store_find_object(picture->store, (uintptr_t)at);
 
-    if (index != WEFT_NONE || !read_mutex(at, &mutex))
+    if (index != WEFT_NONE || !read_object(at, &copy))
         return index;
-    return add_mutex(picture, at, &mutex);
+    return add_object(picture, at, &copy);
 }
 
 static void add_peers(const struct picture *picture,
@@ -130,7 +157,15 @@ uint32_t objects_add_waited(const struct picture *picture,
 {
     switch ((enum weft_wait_kind)copy->wait_kind) {
     case WEFT_WAIT_MUTEX:
-        return find_mutex(picture, copy->wait_object);
+    case WEFT_WAIT_RWLOCK_READ:
+    case WEFT_WAIT_RWLOCK_WRITE:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
+        return find_object(picture, copy->wait_object);
     case WEFT_WAIT_CHAN_SEND:
         return find_channel(picture, copy->wait_object, true);
     case WEFT_WAIT_CHAN_RECV:
@@ -140,36 +175,64 @@ uint32_t objects_add_waited(const struct picture *picture,
     }
 }
 
-static bool add_holding(const struct picture *picture, uint32_t slot,
-                        const struct held *at, struct holding *ret_holding,
-                        struct held **ret_next)
+// Held alone: the object itself is in the list.
+static bool read_holding(const struct picture *picture, const struct held *at,
+                         struct holding *ret_holding)
 {
-    struct mutex mutex;
-    const void *address = container_of(at, struct mutex, held);
+    union any_object copy;
+    const void *address = container_of(at, struct object, held);
+    struct object_facts facts;
 
-    if (!read_mutex(address, &mutex))
+    if (!read_object(address, &copy))
         return false;
     uint32_t index = store_find_object(picture->store, (uintptr_t)address);
     if (index == WEFT_NONE)
-        index = add_mutex(picture, address, &mutex);
-    *ret_holding = (struct holding){
-        .slot = slot,
-        .object = index,
-        .taken_pc = (uintptr_t)load_relaxed(&mutex.taken_pc), // a copy's
-        .held_ns = ago(picture, load_relaxed(&mutex.taken_since)),
-    };
-    *ret_next = mutex.held.next;
+        index = add_object(picture, address, &copy);
+    object_describe(&copy.object, &facts);
+    ret_holding->object = index;
+    ret_holding->taken_pc = (uintptr_t)facts.taken_pc;
+    ret_holding->held_ns = ago(picture, facts.taken_since);
     return index != WEFT_NONE;
 }
 
-uint32_t objects_add_held(const struct picture *picture,
-                          const struct task *copy, struct holding *ret_held)
+// Held together with others: its record is. That of a lock which the task waits
+// for may have been granted since the meeting.
+static bool read_hold(const struct picture *picture, const struct held *at,
+                      const void *awaited, struct holding *ret_holding)
 {
-    struct held *at = copy->held;
+    struct hold hold;
+
+    if (port_read_memory((uintptr_t)container_of(at, struct hold, held), &hold,
+                         sizeof hold) < sizeof hold)
+        return false;
+    ret_holding->object = WEFT_NONE;
+    ret_holding->shared = true;
+    ret_holding->taken_pc = (uintptr_t)load_relaxed(&hold.taken_pc); // a copy's
+    ret_holding->held_ns = ago(picture, load_relaxed(&hold.taken_since));
+    if (ret_holding->taken_pc != 0 && hold.object != awaited)
+        ret_holding->object = find_object(picture, hold.object);
+    return true;
+}
+
+uint32_t objects_add_held(const struct picture *picture,
+                          const struct task *copy, bool waits,
+                          struct holding *ret_held)
+{
+    const void *awaited = waits ? copy->wait_object : NULL;
+    const struct held *at = copy->held;
     uint32_t count = 0;
+    struct held held;
 
     while (at != NULL && count < HELD_MAX &&
-           add_holding(picture, copy->index, at, &ret_held[count], &at))
-        count++;
+           port_read_memory((uintptr_t)at, &held, sizeof held) == sizeof held) {
+        struct holding *holding = &ret_held[count];
+        *holding = (struct holding){.slot = copy->index};
+        if (!(held.kind == HELD_SHARED
+                  ? read_hold(picture, at, awaited, holding)
+                  : read_holding(picture, at, holding)))
+            break;
+        count += holding->object != WEFT_NONE;
+        at = held.next;
+    }
     return count;
 }

@@ -15,8 +15,9 @@ enum { HELD_MAX = 64 }; // objects of one task that are listed
 uint32_t objects_add_waited(const struct picture *picture,
                             const struct task *copy);
 
-// What a task holds, innermost first; the count.
+// What a task holds, innermost first; the count. `waits`: it is in a wait.
 uint32_t objects_add_held(const struct picture *picture,
-                          const struct task *copy, struct holding *ret_held);
+                          const struct task *copy, bool waits,
+                          struct holding *ret_held);
 
 #endif

@@ -6,8 +6,11 @@
 //        leave or move, so of two who add one key at a time, the second to
 //        come meets the first's entry; the item that it had filled is left
 //        unused, and store_seal drops it.
-//   I1  A finder has twice as many entries as there can be items: a search
-//        always ends.
+//   I1  A finder is a row of tables, each eight times as large as the one before,
+//       the last with twice as many entries as there can be items. A key is in
+//       the first table that had an empty entry in the key's window when it
+//       came, and entries never leave; so a search ends at the first empty
+//       entry. Few keys thus stay on few pages.
 #include "dump/store.h"
 
 #include <stdlib.h>
@@ -17,6 +20,9 @@ enum {
     TEXT_PER_SLOT = 256,
     FRAMES_PER_SLOT = 128,
     OBJECTS_PER_SLOT = 2,
+    TABLE_FIRST = 512, // entries: one page
+    TABLE_GROWTH = 8,
+    WINDOW = 8, // entries: a cache line
 };
 
 // ---- Memory ----
@@ -40,23 +46,24 @@ static void shelf_deinit(struct shelf *shelf)
 
 static bool finder_init(struct finder *finder, uint64_t items)
 {
-    uint64_t room = 64;
+    uint64_t table = TABLE_FIRST;
 
-    while (room < 2 * items) // I1
-        room *= 2;
-    finder->mask = room - 1;
-    finder->entries =
-        port_reserve(room * sizeof *finder->entries, port_page_size(), false);
+    finder->room = table;
+    while (table < 2 * items) { // I1
+        table *= TABLE_GROWTH;
+        finder->room += table;
+    }
+    size_t bytes = finder->room * sizeof *finder->entries;
+    finder->entries = port_reserve(bytes, port_page_size(), false);
     if (finder->entries != NULL)
-        port_small_pages(finder->entries, room * sizeof *finder->entries);
+        port_small_pages(finder->entries, bytes);
     return finder->entries != NULL;
 }
 
 static void finder_deinit(struct finder *finder)
 {
     if (finder->entries != NULL)
-        port_unreserve(finder->entries,
-                       (finder->mask + 1) * sizeof *finder->entries);
+        port_unreserve(finder->entries, finder->room * sizeof *finder->entries);
 }
 
 static bool init(struct store *s, uint32_t slots)
@@ -152,30 +159,56 @@ struct quest {
     const char *error;    // of a stack, or NULL
 };
 
+// What a walk over the entries that may have a key is about to look at.
+struct walk {
+    const struct finder *finder;
+    uint64_t hash;
+    uint64_t start; // of the table
+    uint64_t table; // its size
+    uint64_t step;  // in the window
+};
+
+// The next entry in which a key may be, I1; NULL: there is none left.
+static atomic_u64 *next_entry(struct walk *walk)
+{
+    if (walk->step == WINDOW &&
+        walk->start + walk->table < walk->finder->room) {
+        walk->start += walk->table;
+        walk->table *= TABLE_GROWTH;
+        walk->step = 0;
+    }
+    if (walk->step == walk->table) // of the last: all have been seen
+        return NULL;
+    uint64_t at = (walk->hash + walk->step++) & (walk->table - 1);
+    return &walk->finder->entries[walk->start + at];
+}
+
 // The index of the item, made if it is not there and `make` is given.
 static uint32_t find(struct store *store, const struct finder *finder,
                      const struct quest *quest)
 {
     uint64_t hash = quest->hash * UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t tag = hash >> 32 << 32;
+    uint64_t tag = hash >> 32;
+    struct walk walk = {
+        .finder = finder, .hash = hash >> 20, .table = TABLE_FIRST};
     uint32_t made = WEFT_NONE;
+    atomic_u64 *entry;
 
-    for (uint64_t at = hash >> 24;; at++) {
-        atomic_u64 *entry = &finder->entries[at & finder->mask];
+    while ((entry = next_entry(&walk)) != NULL) {
         uint64_t found = load_acquire(entry); // P1
         if (found == 0) {
-            if (quest->make == NULL)
-                return WEFT_NONE;
-            if (made == WEFT_NONE)
+            if (made == WEFT_NONE && quest->make != NULL)
                 made = quest->make(store, quest);
             if (made == WEFT_NONE ||
-                cas_acq_rel(entry, &found, tag | (made + 1))) // P1
+                cas_acq_rel(entry, &found, tag << 32 | (made + 1))) // P1
                 return made;
         }
         uint32_t index = (uint32_t)found - 1;
-        if (found >> 32 == tag >> 32 && quest->same(store, index, quest))
+        if (found >> 32 == tag && quest->same(store, index, quest))
             return index;
     }
+    store_relaxed(&store->full, 1); // read at the end
+    return WEFT_NONE;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t word)

@@ -19,19 +19,21 @@ struct shape {
     uint32_t stack;     // index
     uint32_t site;      // index
     uint32_t object;    // index, or WEFT_NONE
-    uint32_t stack_used;
     uint32_t stack_size;
     int32_t wait_fd; // or -1
     uint8_t state;   // enum weft_task_state
     uint8_t wait;    // enum weft_wait_kind
     uint8_t wait_write;
-    uint8_t zero[5];
+    uint8_t zero[1];
 };
+
+enum { STACK_UNIT = 64 }; // up to 1 GiB
 
 struct record {
     uint64_t id; // 0: no task in this slot
     uint64_t handle;
-    uint64_t schedules;
+    uint64_t schedules : 40;  // as many as a state word counts (task.h)
+    uint64_t stack_used : 24; // in units of STACK_UNIT
     int64_t state_ns;
     int64_t age_ns;
     int64_t cpu_ns;
@@ -54,6 +56,7 @@ struct extra {
 struct holding {
     uint32_t slot; // of the task
     uint32_t object;
+    bool shared; // with others
     uintptr_t taken_pc;
     int64_t held_ns;
 };
@@ -70,7 +73,7 @@ struct shelf {
 // Which item has a key: P1 in store.c.
 struct finder {
     atomic_u64 *entries; // hash << 32 | index + 1; 0: empty
-    uint64_t mask;
+    uint64_t room;
 };
 
 struct store {

@@ -14,21 +14,25 @@
 
 enum { TRIES = 16 };
 
+// The modules are kept too: one of them may be closed before names are asked.
 static int keep(const uintptr_t *pcs, size_t count, enum weft_stack_end end,
-                struct weft_trace **ret_trace)
+                const char *error, struct weft_trace **ret_trace)
 {
     struct weft_trace *trace = calloc(1, sizeof *trace);
 
     if (trace == NULL)
         return -ENOMEM;
     trace->pcs = malloc((count + 1) * sizeof *trace->pcs);
-    if (trace->pcs == NULL) {
+    if (trace->pcs == NULL ||
+        model_load_modules(&trace->modules, &trace->module_count) != 0) {
+        free(trace->pcs);
         free(trace);
         return -ENOMEM;
     }
     memcpy(trace->pcs, pcs, count * sizeof *pcs);
     trace->count = count;
     trace->end = end;
+    trace->error = end == WEFT_STACK_BROKEN ? error : NULL;
     *ret_trace = trace;
     return 0;
 }
@@ -67,7 +71,7 @@ static int trace_once(struct task *task, weft_task handle,
     // Nothing changes, but the reads above come before it: release.
     if (!cas_acq_rel(&task->state, &word, word)) // task.h P1
         return -EBUSY;
-    return keep(pcs, stack.count, stack.end, ret_trace);
+    return keep(pcs, stack.count, stack.end, error, ret_trace);
 }
 
 static int trace_task(struct task *task, weft_task handle,
@@ -133,5 +137,6 @@ int weft_trace_self(weft_trace **ret_trace)
                               : result.end == UNWIND_OUTERMOST
                                   ? WEFT_STACK_WHOLE
                                   : WEFT_STACK_BROKEN;
-    return keep(pcs + 1, (size_t)kept - 1, end, ret_trace);
+    return keep(pcs + 1, (size_t)kept - 1, end, unwind_end_name(result.end),
+                ret_trace);
 }

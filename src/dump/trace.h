@@ -13,6 +13,7 @@ struct weft_trace {
     uintptr_t *pcs; // owned (malloc), or NULL; leaf first, as in a dump
     size_t count;
     enum weft_stack_end end;
+    const char *error; // with WEFT_STACK_BROKEN: why; or NULL
 
     struct lock names_lock;       // guards the rest
     struct model_module *modules; // those of the process at that time

@@ -9,11 +9,11 @@
 // The most frames that one pc is shown with.
 #define FRAMES_PER_PC_MAX 64
 
-// The function, or what is known instead.
+// The function; without a name, the module and the offset in it.
 void frames_add_function(struct str *line, const weft_frame *frame,
                          unsigned columns);
 
-// "file:line", or the module, or nothing.
+// "file:line", or why there is no name, or the module, or nothing.
 void frames_add_location(struct str *line, const weft_frame *frame,
                          unsigned columns);
 

@@ -4,14 +4,17 @@
 // grow, but nothing in it changes. The document is streamed: what is in memory
 // beside the dump are the groups and a table of frames.
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "report/json_view.h"
 #include "report/names.h"
+#include "sync/blocking.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
+#define WAIT_LAST WEFT_WAIT_WAITGROUP // the last of enum weft_wait_kind
 
 static void put_time(struct json *json, int64_t ns)
 {
@@ -53,6 +56,17 @@ static void put_problem(struct json *json, const char *code,
     json_close(json, '}');
 }
 
+static void put_nameless(struct json *json, const struct model_module *module,
+                         const char *why)
+{
+    char *message;
+
+    if (asprintf(&message, "no names in %s: %s", module->path, why) < 0)
+        return;
+    put_problem(json, "no-names", message);
+    free(message);
+}
+
 static void put_problems(struct json_view *view)
 {
     struct json *json = &view->json;
@@ -61,10 +75,12 @@ static void put_problems(struct json_view *view)
     json_open(json, '[');
     if (view->dump->problem)
         put_problem(json, "incomplete", view->dump->problem);
-    if (!names_are_full(view->dump))
-        put_problem(json, "no-libdw",
-                    "libdw.so.1 could not be used: names of exported "
-                    "functions only, without files and lines");
+    if (names_limit(view->dump))
+        put_problem(json, "no-libdw", names_limit(view->dump));
+    for (size_t i = 0; i < view->dump->module_count; i++)
+        if (names_missing(view->dump, i))
+            put_nameless(json, &view->dump->modules[i],
+                         names_missing(view->dump, i));
     json_close(json, ']');
 }
 
@@ -143,7 +159,7 @@ static void put_summary(struct json_view *view)
     const weft_dump *dump = view->dump;
     struct json *json = &view->json;
     int64_t states[WEFT_STATE_DONE + 1] = {0};
-    int64_t waits[WEFT_WAIT_BLOCKING + 1] = {0};
+    int64_t waits[WAIT_LAST + 1] = {0};
 
     for (size_t i = 0; i < dump->task_count; i++) {
         states[model_task(dump, i).state]++;
@@ -164,7 +180,7 @@ static void put_summary(struct json_view *view)
     json_close(json, '}');
     json_key(json, "by_wait");
     json_open(json, '{');
-    for (unsigned i = WEFT_WAIT_NONE + 1; i <= WEFT_WAIT_BLOCKING; i++)
+    for (unsigned i = WEFT_WAIT_NONE + 1; i <= WAIT_LAST; i++)
         if (waits[i]) {
             json_key(json, json_wait_name(i));
             json_int(json, waits[i]);
@@ -262,28 +278,43 @@ static int prepare(struct json_view *view)
     return failed ? failed : json_stacks_init(view);
 }
 
-int weft_dump_print_json(const weft_dump *dump,
-                         const weft_print_options *options, FILE *file)
+struct order {
+    const weft_dump *dump;
+    weft_print_options options;
+    FILE *file;
+    int failed;
+};
+
+static void *print(void *arg)
 {
-    static const weft_print_options defaults = {.size = sizeof(defaults)};
-
-    if (!dump || !file || (options && options->size != sizeof(*options)))
-        return -EINVAL;
-    if (!options)
-        options = &defaults;
+    struct order *order = arg;
     struct json_view view = {
-        .dump = dump,
-        .all = options->all_tasks || dump->task_count <= JSON_TASKS_MAX,
+        .dump = order->dump,
+        .all = order->options.all_tasks ||
+               order->dump->task_count <= JSON_TASKS_MAX,
     };
-    int failed = prepare(&view);
 
-    if (!failed) {
-        json_init(&view.json, file, options->compact);
+    order->failed = prepare(&view);
+    if (!order->failed) {
+        json_init(&view.json, order->file, order->options.compact);
         put_document(&view);
-        failed = json_finish(&view.json);
+        order->failed = json_finish(&view.json);
     }
     json_stacks_deinit(&view);
     groups_deinit(&view.groups);
     free(view.listed);
-    return failed;
+    return NULL;
+}
+
+int weft_dump_print_json(const weft_dump *dump,
+                         const weft_print_options *options, FILE *file)
+{
+    struct order order = {.dump = dump, .file = file};
+
+    if (!dump || !file || (options && options->size != sizeof(*options)))
+        return -EINVAL;
+    if (options)
+        order.options = *options;
+    (void)blocking_run_aside(print, &order);
+    return order.failed;
 }

@@ -32,24 +32,6 @@ static int number_frames(struct json_view *view)
     return 0;
 }
 
-// Looks up the names of spawn sites and of places where objects were taken.
-static int load_places(const weft_dump *dump)
-{
-    size_t room = dump->site_count + dump->object_count, used = 0;
-    uintptr_t *pcs = malloc((room + 1) * sizeof(*pcs));
-
-    if (!pcs)
-        return -ENOMEM;
-    for (size_t i = 0; i < dump->site_count; i++)
-        pcs[used++] = dump->sites[i];
-    for (size_t i = 0; i < dump->object_count; i++)
-        if (dump->objects[i].taken_pc)
-            pcs[used++] = dump->objects[i].taken_pc;
-    int failed = names_load(dump, pcs, used);
-    free(pcs);
-    return failed;
-}
-
 int json_stacks_init(struct json_view *view)
 {
     const weft_dump *dump = view->dump;
@@ -69,10 +51,7 @@ int json_stacks_init(struct json_view *view)
     for (size_t i = 0; i < used; i++)
         if (i == 0 || view->pcs[i] != view->pcs[view->pc_count - 1])
             view->pcs[view->pc_count++] = view->pcs[i];
-    int failed = names_load(dump, view->pcs, view->pc_count);
-    if (!failed)
-        failed = load_places(dump);
-    return failed ? failed : number_frames(view);
+    return number_frames(view);
 }
 
 void json_stacks_deinit(struct json_view *view)
@@ -113,6 +92,8 @@ void json_modules(struct json_view *view)
         json_hex(json, module->end);
         json_key(json, "bias");
         json_hex(json, module->bias);
+        json_key(json, "no_names");
+        json_text(json, names_missing(view->dump, i));
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -158,6 +139,13 @@ static void put_frame(struct json_view *view, const weft_frame *frame,
     put_place(json, frame);
     json_key(json, "module");
     put_module(view, frame->pc);
+    json_key(json, "offset");
+    if (frame->module)
+        json_hex(json, frame->offset);
+    else
+        json_null(json);
+    json_key(json, "unnamed");
+    json_text(json, frame->unnamed);
     json_key(json, "inlined");
     json_bool(json, frame->inlined);
     json_key(json, "runtime");
@@ -179,6 +167,15 @@ void json_frames(struct json_view *view)
             put_frame(view, &frames[j], view->first_frame[i] + j);
     }
     json_close(json, ']');
+}
+
+// The id of the outermost frame of a stack that is not empty.
+static uint32_t last_frame(const struct json_view *view,
+                           const struct model_stack *stack)
+{
+    uintptr_t pc = view->dump->pcs[stack->pc + stack->count - 1];
+
+    return view->first_frame[find_pc(view, pc) + 1] - 1;
 }
 
 // The frames of a stack; *ret_cut_at is how many stand before the cut.
@@ -228,6 +225,11 @@ static void put_stack(struct json_view *view, size_t index)
                     : stack->end == WEFT_STACK_BROKEN
                         ? "cannot be unwound further"
                         : NULL);
+    json_key(json, "error_frame");
+    if (stack->end == WEFT_STACK_BROKEN && stack->count > 0)
+        json_int(json, last_frame(view, stack));
+    else
+        json_null(json);
     json_key(json, "end");
     json_text(json, ends[stack->end]);
     json_key(json, "left_out");

@@ -25,9 +25,40 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_FD] = "fd",
         [WEFT_WAIT_DUMP] = "dump",
         [WEFT_WAIT_BLOCKING] = "blocking",
+        [WEFT_WAIT_RWLOCK_READ] = "rwlock_read",
+        [WEFT_WAIT_RWLOCK_WRITE] = "rwlock_write",
+        [WEFT_WAIT_SEMAPHORE] = "semaphore",
+        [WEFT_WAIT_COND] = "cond",
+        [WEFT_WAIT_EVENT] = "event",
+        [WEFT_WAIT_BARRIER] = "barrier",
+        [WEFT_WAIT_ONCE] = "once",
+        [WEFT_WAIT_WAITGROUP] = "waitgroup",
     };
 
     return names[wait];
+}
+
+// The name of an object's kind. Ids begin with a letter of each.
+static const char *object_kind_name(enum weft_object_kind kind,
+                                    char *ret_letter)
+{
+    static const struct {
+        const char *name;
+        char letter;
+    } kinds[] = {
+        [WEFT_OBJECT_MUTEX] = {"mutex", 'm'},
+        [WEFT_OBJECT_CHANNEL] = {"channel", 'c'},
+        [WEFT_OBJECT_RWLOCK] = {"rwlock", 'r'},
+        [WEFT_OBJECT_SEMAPHORE] = {"semaphore", 's'},
+        [WEFT_OBJECT_COND] = {"cond", 'v'},
+        [WEFT_OBJECT_EVENT] = {"event", 'e'},
+        [WEFT_OBJECT_BARRIER] = {"barrier", 'b'},
+        [WEFT_OBJECT_ONCE] = {"once", 'o'},
+        [WEFT_OBJECT_WAITGROUP] = {"waitgroup", 'w'},
+    };
+
+    *ret_letter = kinds[kind].letter;
+    return kinds[kind].name;
 }
 
 // An index as a value; WEFT_NONE: null.
@@ -53,62 +84,83 @@ void json_object_id(struct json_view *view, uint32_t object)
         json_null(&view->json);
         return;
     }
-    bool mutex = view->dump->objects[object].kind == WEFT_OBJECT_MUTEX;
-    json_textf(&view->json, "%c%u", mutex ? 'm' : 'c', object + 1);
+    char letter;
+    (void)object_kind_name(view->dump->objects[object].kind, &letter);
+    json_textf(&view->json, "%c%u", letter, object + 1);
 }
 
 // ---- Objects. ----
 
-static void put_waiters(struct json_view *view, uint32_t index)
+// The `which`-th of an object's waiters or holders, or WEFT_NONE: no memory.
+typedef uint32_t get_fn(const weft_dump *dump, uint32_t object, uint32_t which);
+
+static uint32_t get_holder(const weft_dump *dump, uint32_t object,
+                           uint32_t which)
+{
+    return dump->holders[dump->objects[object].holder + which];
+}
+
+// Tasks of an object: as KINDs, whether these are all, and how many.
+static void put_tasks(struct json_view *view, const char *kind, uint32_t index,
+                      uint32_t count, get_fn *get)
 {
     const weft_dump *dump = view->dump;
-    const struct model_object *object = &dump->objects[index];
     struct json *json = &view->json;
-    bool whole = view->all || object->waiter_count <= JSON_SAMPLES;
-    uint32_t written = whole ? object->waiter_count : JSON_SAMPLES;
+    bool whole = view->all || count <= JSON_SAMPLES;
+    uint32_t written = whole ? count : JSON_SAMPLES;
+    char key[32];
 
-    json_key(json, "waiters");
+    snprintf(key, sizeof key, "%ss", kind);
+    json_key(json, key);
     json_open(json, '[');
     for (uint32_t i = 0; i < written; i++) {
-        uint32_t waiter = model_waiter(dump, index, i);
-        if (waiter == WEFT_NONE) // no memory: `waiter_count` is still true
+        uint32_t task = get(dump, index, i);
+        if (task == WEFT_NONE) // the count is still true
             whole = false;
         else
-            json_int(json, (int64_t)model_task(dump, waiter).id);
+            json_int(json, (int64_t)model_task(dump, task).id);
     }
     json_close(json, ']');
-    json_key(json, "waiters_complete");
+    snprintf(key, sizeof key, "%ss_complete", kind);
+    json_key(json, key);
     json_bool(json, whole);
-    json_key(json, "waiter_count");
-    json_int(json, object->waiter_count);
+    snprintf(key, sizeof key, "%s_count", kind);
+    json_key(json, key);
+    json_int(json, count);
 }
 
 static void put_object(struct json_view *view, uint32_t index)
 {
     const struct model_object *object = &view->dump->objects[index];
-    bool mutex = object->kind == WEFT_OBJECT_MUTEX;
     struct json *json = &view->json;
+    char letter;
 
     json_line(json, 2);
     json_open(json, '{');
     json_key(json, "id");
     json_object_id(view, index);
     json_key(json, "kind");
-    json_text(json, mutex ? "mutex" : "channel");
+    json_text(json, object_kind_name(object->kind, &letter));
     json_key(json, "name");
     json_text(json, model_text(view->dump, object->name));
     json_key(json, "addr");
     json_hex(json, object->address);
     json_key(json, "owner");
     json_task_id(view, object->owner);
+    json_key(json, "owner_tid");
+    if (object->owner_tid != 0)
+        json_int(json, object->owner_tid);
+    else
+        json_null(json);
     json_key(json, "acquired_at");
     json_place(view, object->taken_pc);
     json_key(json, "held_us");
-    if (object->owner)
+    if (object->owner || object->owner_tid)
         json_us(json, object->held_ns);
     else
         json_null(json);
-    put_waiters(view, index);
+    put_tasks(view, "holder", index, object->holder_count, get_holder);
+    put_tasks(view, "waiter", index, object->waiter_count, model_waiter);
     json_key(json, "used");
     json_int(json, (int64_t)object->used);
     json_key(json, "limit");

@@ -2,17 +2,37 @@
 #include "report/names.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dump/model.h"
 #include "report/frames.h"
 #include "report/symbols.h"
+#include "sync/blocking.h"
 
-// Names every pc of the dump's stacks, so that their places there can tell
-// which are weft's own. Out of memory, later look-ups say so.
-static void load_stacks(const weft_dump *dump, struct symbols *symbols)
+// Looks up at once where tasks were started and objects were taken.
+static int load_places(const weft_dump *dump, struct symbols *symbols)
 {
-    if (symbols_load(symbols, dump->pcs, dump->pc_count) != 0)
+    size_t used = 0;
+    uintptr_t *pcs = malloc((dump->object_count + 1) * sizeof(*pcs));
+
+    if (!pcs)
+        return -ENOMEM;
+    for (size_t i = 0; i < dump->object_count; i++)
+        if (dump->objects[i].taken_pc)
+            pcs[used++] = dump->objects[i].taken_pc;
+    int failed = symbols_load(symbols, pcs, used);
+    free(pcs);
+    return failed ? failed
+                  : symbols_load(symbols, dump->sites, dump->site_count);
+}
+
+// Names every pc of the dump: those of the stacks at once, so that their places
+// there can tell which are weft's own. Out of memory, later look-ups say so.
+static void load_all(const weft_dump *dump, struct symbols *symbols)
+{
+    if (symbols_load(symbols, dump->pcs, dump->pc_count) != 0 ||
+        load_places(dump, symbols) != 0)
         return;
     for (size_t i = 0; i < dump->stack_count; i++)
         symbols_mark_stack(symbols, dump->pcs + dump->stacks[i].pc,
@@ -30,7 +50,7 @@ static struct symbols *acquire(const weft_dump *dump)
         memory->names = symbols_new(dump->modules, dump->module_count);
         memory->names_free = symbols_free;
         if (memory->names)
-            load_stacks(dump, memory->names);
+            load_all(dump, memory->names);
     }
     if (memory->names)
         return memory->names;
@@ -43,40 +63,77 @@ static void release(const weft_dump *dump)
     lock_release(&((struct weft_dump *)dump)->names_lock);
 }
 
-int names_load(const weft_dump *dump, const uintptr_t *pcs, size_t count)
+const char *names_limit(const weft_dump *dump)
 {
     struct symbols *symbols = acquire(dump);
 
     if (!symbols)
-        return -ENOMEM;
-    int failed = symbols_load(symbols, pcs, count);
+        return "no memory";
+    const char *limit = symbols_limit(symbols);
     release(dump);
-    return failed;
+    return limit;
 }
 
-bool names_are_full(const weft_dump *dump)
+const char *names_missing(const weft_dump *dump, size_t module)
 {
     struct symbols *symbols = acquire(dump);
 
     if (!symbols)
-        return false;
-    bool full = symbols_are_full(symbols);
+        return "no memory";
+    const char *missing = symbols_missing(symbols, module);
     release(dump);
-    return full;
+    return missing;
+}
+
+struct question {
+    const weft_dump *dump;
+    uintptr_t pc;
+    weft_frame *frames;
+    size_t max;
+    int count; // the answer
+};
+
+static void *answer(void *arg)
+{
+    struct question *question = arg;
+    struct symbols *symbols = acquire(question->dump);
+
+    question->count = -ENOMEM;
+    if (!symbols)
+        return NULL;
+    question->count =
+        symbols_lookup(symbols, question->pc, question->frames, question->max);
+    release(question->dump);
+    return NULL;
+}
+
+// Answers without waiting for anybody, if the name is known already.
+static bool answer_at_once(struct question *question)
+{
+    struct weft_dump *memory = (struct weft_dump *)question->dump;
+    bool known = false;
+
+    if (!lock_try(&memory->names_lock))
+        return false;
+    if (memory->names && symbols_know(memory->names, question->pc)) {
+        question->count = symbols_lookup(memory->names, question->pc,
+                                         question->frames, question->max);
+        known = true;
+    }
+    lock_release(&memory->names_lock);
+    return known;
 }
 
 int weft_dump_get_frames(const weft_dump *dump, uintptr_t pc,
                          weft_frame *ret_frames, size_t max)
 {
+    struct question question = {dump, pc, ret_frames, max, 0};
+
     if (!dump || (!ret_frames && max))
         return -EINVAL;
-    struct symbols *symbols = acquire(dump);
-
-    if (!symbols)
-        return -ENOMEM;
-    int count = symbols_lookup(symbols, pc, ret_frames, max);
-    release(dump);
-    return count;
+    if (!answer_at_once(&question))
+        (void)blocking_run_aside(answer, &question);
+    return question.count;
 }
 
 int names_find_place(const weft_dump *dump, uintptr_t pc, weft_frame *ret_frame)

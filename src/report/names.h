@@ -4,11 +4,11 @@
 
 #include <weft/dump.h>
 
-// Looks up many pcs at once. 0 or -ENOMEM.
-int names_load(const weft_dump *dump, const uintptr_t *pcs, size_t count);
+// Why there are neither lines nor inlined frames; NULL: libdw serves them.
+const char *names_limit(const weft_dump *dump);
 
-// Whether libdw serves the dump's names.
-bool names_are_full(const weft_dump *dump);
+// Why module `module` gives no names at all; NULL: it does, or was not asked.
+const char *names_missing(const weft_dump *dump, size_t module);
 
 // The innermost frame of a pc that is not weft's own, or else its outermost.
 // -ENOMEM, or 0.

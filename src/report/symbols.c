@@ -5,6 +5,12 @@
 // start-up code of whatever libraries it brings along. The caller waits, so at
 // any time one thread at most touches a `struct symbols`.
 //
+// Names come from files on disk, never from memory: a module may have been
+// closed since, and another one loaded in its place. A file counts only if it
+// is the one that was loaded (module_file.h). Lines and inlined functions come
+// from libdw; where it is missing, or knows nothing of a place, the name is
+// that of the symbol.
+//
 // Which frames are weft's own: those in libweft.so; and in a program that weft
 // was linked into, those whose source file lies in the folder from which this
 // file here was compiled, as the debug information of both says. If there is
@@ -13,19 +19,26 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/auxv.h>
 
+#include "base/grow.h"
+#include "dump/elf_file.h"
 #include "dump/model.h"
+#include "report/module_file.h"
 #include "report/symbols_dw.h"
+#include "report/symbols_path.h"
+#include "report/symtab.h"
 #include "task/switch.h"
 
 enum { ENTRY_BYTES = 32 }; // more than task_entry has
 
 #define OWN_FILE "report/symbols.c"
-#define PATH_ROOM 4096
+
+// There if the program has C++'s run-time library, however it is linked.
+extern char *__cxa_demangle(const char *name, char *buffer, size_t *length,
+                            int *status) __attribute__((weak));
 
 typedef char *demangle_fn(const char *name, char *buffer, size_t *length,
                           int *status);
@@ -43,9 +56,18 @@ struct entry {
     uint32_t count; // 0: the place is free
 };
 
+// What is known of a module from the first of its places on.
+struct source {
+    bool looked;
+    struct module_file file;
+    bool listed;          // `symtab` is filled in
+    struct symtab symtab; // only asked where libdw knows no name
+};
+
 struct symbols {
     const struct model_module *modules;
     size_t module_count;
+    struct source *sources; // one for each module
 
     struct entry *entries; // hash table, `entry_room` a power of two
     size_t entry_count, entry_room;
@@ -53,20 +75,22 @@ struct symbols {
     size_t frame_count, frame_room;
     struct pool *pool;
 
-    bool tried;    // to load libdw
-    struct dw *dw; // or NULL
-    demangle_fn *demangle;
+    bool tried;        // to load libdw
+    struct dw *dw;     // or NULL
+    const char *no_dw; // why it is NULL
     size_t own_module; // the module of this code; module_count: none
     bool own_library;  // it is libweft.so
-    char *own_root;    // ".../src/", or NULL: not known
-    char *current_dir; // without a slash at its end; NULL: unknown, or "/"
+    bool demangle_sought;
+    demangle_fn *demangle; // or NULL
+    struct symbols_path paths;
 };
 
 // ---- Strings. ----
 
-static const char *keep(struct symbols *symbols, const char *text)
+static const char *keep(struct symbols *symbols, const char *text,
+                        size_t length)
 {
-    size_t size = strlen(text) + 1;
+    size_t size = length + 1;
     struct pool *pool = symbols->pool;
 
     if (!pool || pool->room - pool->used < size) {
@@ -78,94 +102,10 @@ static const char *keep(struct symbols *symbols, const char *text)
         symbols->pool = pool;
     }
     char *kept = pool->text + pool->used;
-    memcpy(kept, text, size);
+    memcpy(kept, text, length);
+    kept[length] = '\0';
     pool->used += size;
     return kept;
-}
-
-// ---- Paths. ----
-
-// Takes ".", ".." and double slashes out of an absolute path, in place.
-static void normalise(char *path)
-{
-    char *to = path;
-
-    for (const char *from = path; *from;) {
-        size_t length = strcspn(from + 1, "/") + 1; // "/name"
-        if (length == 3 && !memcmp(from, "/..", 3)) {
-            while (to > path && *--to != '/')
-                continue;
-        } else if (length > 1 && !(length == 2 && from[1] == '.')) {
-            memmove(to, from, length);
-            to += length;
-        }
-        from += length;
-    }
-    *to = '\0';
-}
-
-static bool make_absolute(const char *dir, const char *file,
-                          char path[PATH_ROOM])
-{
-    int length = file[0] == '/' || !dir
-                     ? snprintf(path, PATH_ROOM, "%s", file)
-                     : snprintf(path, PATH_ROOM, "%s/%s", dir, file);
-
-    if (length >= PATH_ROOM || path[0] != '/')
-        return false;
-    normalise(path);
-    return true;
-}
-
-// What follows `dir` and a slash in a path; NULL if it lies elsewhere.
-static const char *below(const char *path, const char *dir)
-{
-    size_t length = strlen(dir);
-
-    if (strncmp(path, dir, length) != 0 || path[length] != '/')
-        return NULL;
-    return path + length + 1;
-}
-
-// A file that the compiler was given relative to its directory is shown
-// relative to what both have in common, so "../app/bank.c" is app/bank.c.
-static const char *below_common(const char *path, const char *dir,
-                                const char *recorded)
-{
-    size_t common = 0;
-    char place[PATH_ROOM];
-
-    if (!dir || (recorded[0] == '/' && !below(recorded, dir)))
-        return NULL;
-    if (!make_absolute(NULL, dir, place))
-        return NULL;
-    for (size_t i = 0; path[i] && path[i] == place[i]; i++) {
-        bool ends = place[i + 1] == '/' || place[i + 1] == '\0';
-        if (ends && path[i + 1] == '/')
-            common = i + 1;
-    }
-    return common ? path + common + 1 : NULL;
-}
-
-// The file as it is to be shown; *ret_own says whether it is weft's.
-static const char *show_file(struct symbols *symbols, const char *dir,
-                             const char *file, bool *ret_own)
-{
-    char path[PATH_ROOM];
-    const char *shown = NULL;
-    size_t root = symbols->own_root ? strlen(symbols->own_root) : 0;
-
-    if (!make_absolute(dir, file, path))
-        return keep(symbols, file);
-    if (root && !strncmp(path, symbols->own_root, root)) {
-        *ret_own = true;
-        shown = path + root - strlen("src/");
-    }
-    if (!shown && symbols->current_dir)
-        shown = below(path, symbols->current_dir);
-    if (!shown)
-        shown = below_common(path, dir, file);
-    return keep(symbols, shown ? shown : path);
 }
 
 // ---- What is weft's own. ----
@@ -186,67 +126,103 @@ static bool is_library(const char *path)
     return !strncmp(slash ? slash + 1 : path, "libweft.so", 10);
 }
 
+// The sources of a module's names; its files are sought at the first time.
+static struct source *source_of(struct symbols *symbols, size_t module)
+{
+    struct source *source = &symbols->sources[module];
+
+    if (!source->looked)
+        module_file_find(&source->file, &symbols->modules[module], module == 0);
+    source->looked = true;
+    return source;
+}
+
 static void find_own_root(struct symbols *symbols, uintptr_t own)
 {
     struct dw_frame frames[DW_FRAMES_MAX];
-    char path[PATH_ROOM];
+    size_t module = symbols->own_module;
 
-    if (!dw_find(symbols->dw, symbols->own_module, own, frames) ||
-        !frames[0].file || !make_absolute(frames[0].dir, frames[0].file, path))
-        return;
-    size_t length = strlen(path), tail = strlen("src/" OWN_FILE);
-    if (length <= tail || strcmp(path + length - tail, "src/" OWN_FILE) != 0)
-        return;
-    path[length - strlen(OWN_FILE)] = '\0';
-    symbols->own_root = strdup(path);
+    if (dw_find(symbols->dw, module, &source_of(symbols, module)->file, own,
+                frames) &&
+        frames[0].file)
+        symbols_path_set_own(&symbols->paths, frames[0].dir, frames[0].file,
+                             OWN_FILE);
 }
 
 static void start(struct symbols *symbols)
 {
     uintptr_t own = (uintptr_t)symbols_load;
-    char dir[PATH_ROOM];
 
     symbols->tried = true;
-    symbols->dw = dw_open(symbols->modules, symbols->module_count);
-    symbols->demangle = (demangle_fn *)dlsym(RTLD_DEFAULT, "__cxa_demangle");
+    symbols->dw =
+        dw_open(symbols->modules, symbols->module_count, &symbols->no_dw);
+    symbols_path_init(&symbols->paths);
     symbols->own_module = find_module(symbols, own);
-    if (symbols->own_module < symbols->module_count) {
-        symbols->own_library =
-            is_library(symbols->modules[symbols->own_module].path);
-        if (symbols->dw)
-            find_own_root(symbols, own);
-    }
-    if (getcwd(dir, sizeof(dir)) && dir[0] == '/' && dir[1])
-        symbols->current_dir = strdup(dir);
+    if (symbols->own_module == symbols->module_count)
+        return;
+    symbols->own_library =
+        is_library(symbols->modules[symbols->own_module].path);
+    if (symbols->dw)
+        find_own_root(symbols, own);
 }
 
 // ---- One pc. ----
 
 static weft_frame *add_frame(struct symbols *symbols)
 {
-    if (symbols->frame_count == symbols->frame_room) {
-        size_t room = symbols->frame_room ? 2 * symbols->frame_room : 64;
-        weft_frame *frames = realloc(symbols->frames, room * sizeof(*frames));
-        if (!frames)
-            return NULL;
-        symbols->frames = frames;
-        symbols->frame_room = room;
-    }
+    if (!grow(&symbols->frames, &symbols->frame_room, symbols->frame_count + 1,
+              sizeof(*symbols->frames)))
+        return NULL;
     weft_frame *frame = &symbols->frames[symbols->frame_count++];
     *frame = (weft_frame){0};
     return frame;
 }
 
+// libdw does not translate C++'s names; C++'s own library does, which is
+// loaded for it if need be. A static program can load none.
+static demangle_fn *find_demangle(struct symbols *symbols)
+{
+    if (symbols->demangle_sought)
+        return symbols->demangle;
+    symbols->demangle_sought = true;
+    symbols->demangle = __cxa_demangle;
+    if (symbols->demangle || getauxval(AT_BASE) == 0)
+        return symbols->demangle;
+    symbols->demangle = (demangle_fn *)dlsym(RTLD_DEFAULT, "__cxa_demangle");
+    // Not to be unloaded: a program may come to use it in the meantime.
+    void *library =
+        symbols->demangle
+            ? NULL
+            : dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
+    if (library) {
+        symbols->demangle = (demangle_fn *)dlsym(library, "__cxa_demangle");
+        dlclose(library);
+    }
+    return symbols->demangle;
+}
+
+// Without the version that the linker has put behind a name.
 static const char *show_function(struct symbols *symbols, const char *name)
 {
     char *plain = NULL;
     int status;
 
-    if (symbols->demangle && name[0] == '_' && name[1] == 'Z')
+    if (name[0] == '_' && name[1] == 'Z' && find_demangle(symbols))
         plain = symbols->demangle(name, NULL, NULL, &status);
-    const char *kept = keep(symbols, plain ? plain : name);
+    const char *kept = plain ? keep(symbols, plain, strlen(plain))
+                             : keep(symbols, name, strcspn(name, "@"));
     free(plain);
     return kept;
+}
+
+static const char *show_file(struct symbols *symbols,
+                             const struct dw_frame *from, bool *ret_own)
+{
+    char path[SYMBOLS_PATH_ROOM];
+    const char *shown = symbols_path_show(&symbols->paths, from->dir,
+                                          from->file, path, ret_own);
+
+    return keep(symbols, shown, strlen(shown));
 }
 
 static bool is_own(const struct symbols *symbols, size_t module,
@@ -254,65 +230,116 @@ static bool is_own(const struct symbols *symbols, size_t module,
 {
     if (module != symbols->own_module)
         return false;
-    return symbols->own_library || (!symbols->own_root && frame->function &&
-                                    !strncmp(frame->function, "weft_", 5));
+    return symbols->own_library ||
+           (!symbols->paths.own_root && frame->function &&
+            !strncmp(frame->function, "weft_", 5));
 }
 
-static int add_dw_frame(struct symbols *symbols, uintptr_t pc, size_t module,
-                        const struct dw_frame *from)
+// Where a frame is, whatever it is called.
+static void set_place(const struct symbols *symbols, uintptr_t pc,
+                      size_t module, weft_frame *frame)
+{
+    frame->pc = pc;
+    if (module == symbols->module_count)
+        return;
+    frame->module = symbols->modules[module].path;
+    frame->offset = pc - 1 - symbols->modules[module].bias;
+}
+
+// Why a place has no name.
+static const char *explain(const struct symbols *symbols, size_t module)
+{
+    if (module == symbols->module_count)
+        return "no module is there";
+    const char *missing = symbols->sources[module].file.missing;
+    return missing ? missing : "no symbol is there";
+}
+
+static int add_named(struct symbols *symbols, uintptr_t pc, size_t module,
+                     const struct dw_frame *from)
 {
     weft_frame *frame = add_frame(symbols);
 
     if (!frame)
         return -ENOMEM;
-    frame->pc = pc;
+    set_place(symbols, pc, module, frame);
     frame->inlined = from->inlined;
     frame->line = from->line;
-    if (module < symbols->module_count)
-        frame->module = symbols->modules[module].path;
-    if (from->function && from->function[0] != '\0' &&
-        !(frame->function = show_function(symbols, from->function)))
-        return -ENOMEM;
-    if (from->file && !(frame->file = show_file(symbols, from->dir, from->file,
-                                                &frame->runtime)))
+    if (from->function && from->function[0] != '\0') {
+        frame->function = show_function(symbols, from->function);
+        if (!frame->function)
+            return -ENOMEM;
+    } else {
+        frame->unnamed = explain(symbols, module);
+    }
+    if (from->file &&
+        !(frame->file = show_file(symbols, from, &frame->runtime)))
         return -ENOMEM;
     frame->runtime = frame->runtime || is_own(symbols, module, frame);
     return 0;
 }
 
+static void list_symbols(struct source *source)
+{
+    const char *paths[] = {source->file.path, source->file.debug};
+    struct elf_file file;
+
+    source->listed = true;
+    for (size_t i = 0; i < 2; i++)
+        if (paths[i] && elf_file_open(&file, paths[i]) == 0) {
+            symtab_add(&source->symtab, &file);
+            elf_file_close(&file);
+        }
+    symtab_sort(&source->symtab);
+}
+
+// The symbol at an address. What is part of the kernel has no file; it is never
+// unloaded, so its memory may be asked.
+static const char *find_symbol(struct symbols *symbols, size_t module,
+                               uintptr_t address)
+{
+    struct source *source = &symbols->sources[module];
+    Dl_info about;
+
+    if (!strchr(symbols->modules[module].path, '/'))
+        return dladdr((void *)address, &about) ? about.dli_sname : NULL;
+    if (!source->listed)
+        list_symbols(source);
+    const struct symbol *symbol =
+        symtab_find(&source->symtab, address - symbols->modules[module].bias);
+    return symbol ? symbol->name : NULL;
+}
+
+// What is known of an address in a module: at least one frame, maybe empty.
 static size_t find_frames(struct symbols *symbols, size_t module,
                           uintptr_t address,
                           struct dw_frame frames[DW_FRAMES_MAX])
 {
-    Dl_info about;
+    struct source *source = source_of(symbols, module);
+    size_t count = 0;
 
-    if (module == symbols->module_count)
-        return 0;
-    if (symbols->dw) {
-        size_t count = dw_find(symbols->dw, module, address, frames);
-        if (count)
-            return count;
+    if (symbols->dw)
+        count = dw_find(symbols->dw, module, &source->file, address, frames);
+    if (count == 0) {
+        frames[0] = (struct dw_frame){0};
+        count = 1;
     }
-    if (!dladdr((void *)address, &about) || !about.dli_sname)
-        return 0;
-    frames[0] = (struct dw_frame){.function = about.dli_sname};
-    return 1;
+    if (!frames[count - 1].function)
+        frames[count - 1].function = find_symbol(symbols, module, address);
+    return count;
 }
 
 static int add_frames(struct symbols *symbols, uintptr_t pc,
                       uint32_t *ret_count)
 {
-    struct dw_frame frames[DW_FRAMES_MAX];
-    uintptr_t address = pc - 1;
-    size_t module = find_module(symbols, address);
-    size_t count = find_frames(symbols, module, address, frames);
+    struct dw_frame frames[DW_FRAMES_MAX] = {0};
+    size_t module = find_module(symbols, pc - 1);
+    size_t count = 1;
 
-    if (count == 0) {
-        frames[0] = (struct dw_frame){0};
-        count = 1;
-    }
+    if (module < symbols->module_count)
+        count = find_frames(symbols, module, pc - 1, frames);
     for (size_t i = 0; i < count; i++) {
-        int failed = add_dw_frame(symbols, pc, module, &frames[i]);
+        int failed = add_named(symbols, pc, module, &frames[i]);
         if (failed)
             return failed;
     }
@@ -334,7 +361,7 @@ static struct entry *find_place(const struct symbols *symbols, uintptr_t pc)
     return &symbols->entries[at];
 }
 
-static bool grow(struct symbols *symbols)
+static bool make_room(struct symbols *symbols)
 {
     struct entry *old = symbols->entries;
     size_t old_room = symbols->entry_room;
@@ -370,7 +397,7 @@ static int add_entry(struct symbols *symbols, uintptr_t pc)
 
     if (find_entry(symbols, pc))
         return 0;
-    if (!grow(symbols))
+    if (!make_room(symbols))
         return -ENOMEM;
     int failed = add_frames(symbols, pc, &count);
     if (failed) {
@@ -428,15 +455,16 @@ int symbols_load(struct symbols *symbols, const uintptr_t *pcs, size_t count)
     }
     if (batch.count == 0)
         return 0;
-    if (symbols->tried && !symbols->dw) {
-        add_entries(&batch);
-        return batch.failed;
-    }
     if (port_thread_start(&thread, "weft-names", work, &batch) == 0)
         port_thread_join(&thread);
     else
         work_without_libdw(&batch);
     return batch.failed;
+}
+
+bool symbols_know(const struct symbols *symbols, uintptr_t pc)
+{
+    return find_entry(symbols, pc) != NULL;
 }
 
 int symbols_lookup(struct symbols *symbols, uintptr_t pc,
@@ -488,9 +516,14 @@ void symbols_mark_stack(struct symbols *symbols, const uintptr_t *pcs,
     }
 }
 
-bool symbols_are_full(const struct symbols *symbols)
+const char *symbols_limit(const struct symbols *symbols)
 {
-    return !symbols->tried || symbols->dw;
+    return symbols->tried && !symbols->dw ? symbols->no_dw : NULL;
+}
+
+const char *symbols_missing(const struct symbols *symbols, size_t module)
+{
+    return symbols->sources[module].file.missing;
 }
 
 // ---- Beginning and end. ----
@@ -503,6 +536,11 @@ struct symbols *symbols_new(const struct model_module *modules, size_t count)
         return NULL;
     symbols->modules = modules;
     symbols->module_count = count;
+    symbols->sources = calloc(count + 1, sizeof(*symbols->sources));
+    if (!symbols->sources) {
+        free(symbols);
+        return NULL;
+    }
     return symbols;
 }
 
@@ -511,6 +549,10 @@ void symbols_free(struct symbols *symbols)
     if (!symbols)
         return;
     dw_close(symbols->dw);
+    for (size_t i = 0; i < symbols->module_count; i++) {
+        module_file_deinit(&symbols->sources[i].file);
+        symtab_deinit(&symbols->sources[i].symtab);
+    }
     while (symbols->pool) {
         struct pool *next = symbols->pool->next;
         free(symbols->pool);
@@ -518,7 +560,7 @@ void symbols_free(struct symbols *symbols)
     }
     free(symbols->entries);
     free(symbols->frames);
-    free(symbols->own_root);
-    free(symbols->current_dir);
+    free(symbols->sources);
+    symbols_path_deinit(&symbols->paths);
     free(symbols);
 }

@@ -19,6 +19,9 @@ void symbols_free(struct symbols *symbols);
 // Looks up all of these at once, which is cheaper than one by one. 0, -ENOMEM.
 int symbols_load(struct symbols *symbols, const uintptr_t *pcs, size_t count);
 
+// Whether a pc has been looked up.
+bool symbols_know(const struct symbols *symbols, uintptr_t pc);
+
 // Stores up to `max` frames of a pc, innermost first. Their number, which is at
 // least 1: a pc without a name is a frame without a function. Or -ENOMEM.
 int symbols_lookup(struct symbols *symbols, uintptr_t pc,
@@ -30,7 +33,12 @@ int symbols_lookup(struct symbols *symbols, uintptr_t pc,
 void symbols_mark_stack(struct symbols *symbols, const uintptr_t *pcs,
                         size_t count);
 
-// False once libdw was needed and could not be loaded.
-bool symbols_are_full(const struct symbols *symbols);
+// Once libdw was needed and could not be had: why, in words. NULL: names are
+// full.
+const char *symbols_limit(const struct symbols *symbols);
+
+// Why module `module` has given no names, in a few words. NULL: it has, or was
+// not asked.
+const char *symbols_missing(const struct symbols *symbols, size_t module);
 
 #endif

@@ -1,9 +1,18 @@
 // symbols_dw.c -- libdw as far as names need it, loaded at the first need.
 //
-// Each module is opened when the first of its addresses is asked for. Debug
-// information is taken from the module itself or from files of this machine:
-// by build-id and by debug link, as in gdb's manual. No server is ever asked
-// for it: libdw's own search would do so, hence the search here.
+// Each module is opened when the first of its addresses is asked for, from the
+// files that module_file.h has found: libdw's own search would ask servers.
+//
+// libdw finds a function by going through all of its compilation unit, which
+// for 10,000 places in one unit takes most of a minute. So each unit that is
+// asked about is gone through once, and its functions are kept, sorted:
+//
+//   I1  `functions` are in the order of the tree: a function that was inlined
+//       comes after the one it lies in, its `outer`.
+//   I2  `ranges` of a unit are sorted by `lo`, and at the same `lo` the outer
+//       comes first; `around` is the nearest before it that holds its `lo`. So
+//       the innermost range with an address is the last that begins at or
+//       before it, or else one of those around that.
 //
 // Address ranges of compilation units come from the units themselves, since
 // clang writes no .debug_aranges. They are sorted once per module.
@@ -16,15 +25,14 @@
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "base/grow.h"
 #include "dump/model.h"
-
-#define DEBUG_ROOT "/usr/lib/debug"
+#include "report/module_file.h"
 
 // The functions of libdw in use.
 #define DW_FUNCTIONS(X)                                                        \
@@ -34,14 +42,13 @@
     X(dwfl_report_elf)                                                         \
     X(dwfl_report_end)                                                         \
     X(dwfl_module_info)                                                        \
-    X(dwfl_module_build_id)                                                    \
     X(dwfl_module_getdwarf)                                                    \
-    X(dwfl_module_addrinfo)                                                    \
     X(dwarf_nextcu)                                                            \
     X(dwarf_offdie)                                                            \
     X(dwarf_ranges)                                                            \
-    X(dwarf_getscopes)                                                         \
-    X(dwarf_getscopes_die)                                                     \
+    X(dwarf_child)                                                             \
+    X(dwarf_siblingof)                                                         \
+    X(dwarf_dieoffset)                                                         \
     X(dwarf_tag)                                                               \
     X(dwarf_attr_integrate)                                                    \
     X(dwarf_attr)                                                              \
@@ -54,20 +61,47 @@
     X(dwarf_linesrc)                                                           \
     X(dwarf_lineno)
 
+// A function of a compilation unit, or one that was inlined into another.
+struct function {
+    Dwarf_Off die;
+    uint32_t outer; // where it was inlined, or NONE
+    bool inlined;
+};
+
+// Addresses [lo, hi) of a function, without the bias.
+struct function_range {
+    uint64_t lo, hi;
+    uint32_t function;
+    uint32_t around; // or NONE
+};
+
+// A compilation unit; all but `die` is filled in at the first need.
+struct unit {
+    Dwarf_Off die;
+    bool indexed;
+    struct function *functions; // I1
+    size_t function_count, function_room;
+    struct function_range *ranges; // I2
+    size_t range_count, range_room;
+};
+
 // Addresses [lo, hi) of a compilation unit, without the bias.
 struct unit_range {
     uint64_t lo, hi;
-    Dwarf_Off unit; // of its DIE
+    uint32_t unit;
 };
 
 struct dw_module {
     bool opened;
-    Dwfl_Module *dwfl; // NULL: cannot be read, or is another file by now
-    Dwarf *dwarf;      // NULL: no debug information
-    Dwarf_Addr bias;   // of `dwarf`
+    Dwarf *dwarf;    // NULL: no debug information
+    Dwarf_Addr bias; // of `dwarf`
+    struct unit *units;
+    size_t unit_count, unit_room;
     struct unit_range *ranges; // sorted by lo
     size_t range_count, range_room;
 };
+
+enum { NONE = UINT32_MAX, DEPTH_MAX = 200 };
 
 struct dw {
     void *library;
@@ -81,95 +115,6 @@ struct dw {
 #undef DW_MEMBER
 };
 
-// ---- Where debug information lies. ----
-
-static int open_file(char **ret_path, const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return -1;
-    *ret_path = strdup(path);
-    if (*ret_path)
-        return fd;
-    close(fd);
-    return -1;
-}
-
-static int open_by_build_id(const unsigned char *id, int size, char **ret_path)
-{
-    char path[256] = DEBUG_ROOT "/.build-id/";
-    size_t used = strlen(path);
-
-    if (size < 2 || size > 64)
-        return -1;
-    for (int i = 0; i < size; i++)
-        used += snprintf(path + used, sizeof(path) - used,
-                         i == 0 ? "%02x/" : "%02x", id[i]);
-    snprintf(path + used, sizeof(path) - used, ".debug");
-    return open_file(ret_path, path);
-}
-
-// The checksum of gdb's debug links: the CRC-32 of zip files.
-static uint32_t add_crc(uint32_t crc, const unsigned char *bytes, size_t count)
-{
-    crc = ~crc;
-    for (size_t i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
-    }
-    return ~crc;
-}
-
-static bool has_crc(int fd, uint32_t expected)
-{
-    unsigned char bytes[4096];
-    uint32_t crc = 0;
-    ssize_t count;
-
-    while ((count = read(fd, bytes, sizeof(bytes))) > 0)
-        crc = add_crc(crc, bytes, count);
-    return count == 0 && crc == expected && lseek(fd, 0, SEEK_SET) == 0;
-}
-
-static int open_link(const char *root, const char *dir, const char *below,
-                     const char *name, uint32_t crc, char **ret_path)
-{
-    char path[4096];
-    int length =
-        snprintf(path, sizeof(path), "%s%s%s/%s", root, dir, below, name);
-
-    if (length >= (int)sizeof(path))
-        return -1;
-    int fd = open_file(ret_path, path);
-    if (fd < 0 || has_crc(fd, crc))
-        return fd;
-    close(fd);
-    free(*ret_path);
-    *ret_path = NULL;
-    return -1;
-}
-
-// The file that a module's debug link names: beside it, in .debug beside it,
-// or under the root of debug files.
-static int open_by_link(const char *module, const char *name, uint32_t crc,
-                        char **ret_path)
-{
-    char real[4096];
-    char *slash = realpath(module, real) ? strrchr(real, '/') : NULL;
-
-    if (!slash || strchr(name, '/'))
-        return -1;
-    *slash = '\0';
-    int fd = open_link("", real, "/.debug", name, crc, ret_path);
-    if (fd < 0)
-        fd = open_link(DEBUG_ROOT, real, "", name, crc, ret_path);
-    if (fd < 0)
-        fd = open_link("", real, "", name, crc, ret_path);
-    return fd;
-}
-
 // libdw's question where the debug information of a module lies; a descriptor,
 // or -1. `userdata` is ours. A name without a checksum is that of a file shared
 // by dwz, which libdw finds by itself when it comes to it, in local files.
@@ -178,19 +123,13 @@ static int find_debuginfo(Dwfl_Module *module, void **userdata,
                           const char *file_name, const char *debuglink_file,
                           GElf_Word debuglink_crc, char **ret_path)
 {
-    struct dw *dw = *userdata;
-    const unsigned char *id;
-    GElf_Addr where;
+    const struct module_file *file = *userdata;
 
-    (void)base;
-    if (!dw || (debuglink_file && !debuglink_crc))
+    (void)module, (void)name, (void)base, (void)file_name;
+    if (!file || !file->debug || (debuglink_file && !debuglink_crc))
         return -1;
-    int size = dw->dwfl_module_build_id(module, &id, &where);
-    int fd = open_by_build_id(id, size, ret_path);
-    if (fd < 0 && debuglink_file)
-        fd = open_by_link(file_name ? file_name : name, debuglink_file,
-                          debuglink_crc, ret_path);
-    return fd;
+    *ret_path = strdup(file->debug);
+    return *ret_path ? open(file->debug, O_RDONLY | O_CLOEXEC) : -1;
 }
 
 // Modules are reported with their file, so libdw has nothing to find.
@@ -215,28 +154,47 @@ static bool load_functions(struct dw *dw)
     return true;
 }
 
-struct dw *dw_open(const struct model_module *modules, size_t count)
+static bool load(struct dw *dw)
+{
+    // Not to be unloaded: what libdw loads itself may not bear that.
+    dw->library = dlopen("libdw.so.1", RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
+    if (!dw->library || !load_functions(dw))
+        return false;
+    dw->callbacks.find_elf = find_elf;
+    dw->callbacks.find_debuginfo = find_debuginfo;
+    dw->dwfl = dw->dwfl_begin(&dw->callbacks);
+    return dw->dwfl != NULL;
+}
+
+struct dw *dw_open(const struct model_module *modules, size_t count,
+                   const char **ret_why)
 {
     // A program without a dynamic loader cannot load a library that needs
     // another libc than its own.
     bool is_static = getauxval(AT_BASE) == 0;
     struct dw *dw = is_static ? NULL : calloc(1, sizeof(*dw));
 
+    *ret_why = "a statically linked program cannot load libdw";
     if (!dw)
         return NULL;
+    *ret_why = "libdw.so.1 was not found; Debian has it in the package libdw1";
     dw->about = modules;
     dw->module_count = count;
-    dw->callbacks.find_elf = find_elf;
-    dw->callbacks.find_debuginfo = find_debuginfo;
     dw->modules = calloc(count ? count : 1, sizeof(*dw->modules));
-    // Not to be unloaded: what libdw loads itself may not bear that.
-    dw->library = dlopen("libdw.so.1", RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
-    if (dw->modules && dw->library && load_functions(dw))
-        dw->dwfl = dw->dwfl_begin(&dw->callbacks);
-    if (dw->dwfl)
+    if (dw->modules && load(dw))
         return dw;
     dw_close(dw);
     return NULL;
+}
+
+static void free_units(struct dw_module *module)
+{
+    for (size_t i = 0; i < module->unit_count; i++) {
+        free(module->units[i].functions);
+        free(module->units[i].ranges);
+    }
+    free(module->units);
+    free(module->ranges);
 }
 
 void dw_close(struct dw *dw)
@@ -246,7 +204,7 @@ void dw_close(struct dw *dw)
     if (dw->dwfl)
         dw->dwfl_end(dw->dwfl);
     for (size_t i = 0; dw->modules && i < dw->module_count; i++)
-        free(dw->modules[i].ranges);
+        free_units(&dw->modules[i]);
     free(dw->modules);
     if (dw->library)
         dlclose(dw->library);
@@ -255,19 +213,31 @@ void dw_close(struct dw *dw)
 
 // ---- Modules and their units. ----
 
-static bool add_range(struct dw_module *module, uint64_t lo, uint64_t hi,
-                      Dwarf_Off unit)
+static bool add_range(struct dw_module *module, uint64_t lo, uint64_t hi)
 {
-    if (module->range_count == module->range_room) {
-        size_t room = module->range_room ? 2 * module->range_room : 64;
-        struct unit_range *ranges =
-            realloc(module->ranges, room * sizeof(*ranges));
-        if (!ranges)
+    if (!grow(&module->ranges, &module->range_room, module->range_count + 1,
+              sizeof(*module->ranges)))
+        return false;
+    module->ranges[module->range_count++] = (struct unit_range){
+        .lo = lo, .hi = hi, .unit = (uint32_t)module->unit_count - 1};
+    return true;
+}
+
+static bool add_unit(struct dw *dw, struct dw_module *module, Dwarf_Off at)
+{
+    Dwarf_Addr base, lo, hi;
+    ptrdiff_t step = 0;
+    Dwarf_Die die;
+
+    if (!grow(&module->units, &module->unit_room, module->unit_count + 1,
+              sizeof(*module->units)))
+        return false;
+    module->units[module->unit_count++] = (struct unit){.die = at};
+    if (!dw->dwarf_offdie(module->dwarf, at, &die))
+        return true;
+    while ((step = dw->dwarf_ranges(&die, step, &base, &lo, &hi)) > 0)
+        if (!add_range(module, lo, hi))
             return false;
-        module->ranges = ranges;
-        module->range_room = room;
-    }
-    module->ranges[module->range_count++] = (struct unit_range){lo, hi, unit};
     return true;
 }
 
@@ -278,20 +248,15 @@ static int by_address(const void *left, const void *right)
     return a->lo < b->lo ? -1 : a->lo > b->lo;
 }
 
-static void collect_ranges(struct dw *dw, struct dw_module *module)
+static void collect_units(struct dw *dw, struct dw_module *module)
 {
     Dwarf_Off at = 0, next;
     size_t header;
 
     while (dw->dwarf_nextcu(module->dwarf, at, &next, &header, NULL, NULL,
                             NULL) == 0) {
-        Dwarf_Die unit;
-        Dwarf_Addr base, lo, hi;
-        ptrdiff_t step = 0;
-        if (dw->dwarf_offdie(module->dwarf, at + header, &unit))
-            while ((step = dw->dwarf_ranges(&unit, step, &base, &lo, &hi)) > 0)
-                if (!add_range(module, lo, hi, at + header))
-                    return;
+        if (!add_unit(dw, module, at + header))
+            break;
         at = next;
     }
     if (module->range_count)
@@ -299,59 +264,124 @@ static void collect_ranges(struct dw *dw, struct dw_module *module)
               by_address);
 }
 
-static bool has_build_id(struct dw *dw, Dwfl_Module *module,
-                         const char *expected)
+static void open_module(struct dw *dw, size_t index,
+                        const struct module_file *file)
 {
-    const unsigned char *id;
-    GElf_Addr where;
-    int size = dw->dwfl_module_build_id(module, &id, &where);
+    struct dw_module *module = &dw->modules[index];
+    void **userdata;
 
-    if (size < 0 || (size_t)size * 2 != strlen(expected))
+    module->opened = true;
+    if (!file->path)
+        return;
+    dw->dwfl_report_begin_add(dw->dwfl);
+    Dwfl_Module *opened = dw->dwfl_report_elf(dw->dwfl, file->path, file->path,
+                                              -1, dw->about[index].bias, true);
+    if (dw->dwfl_report_end(dw->dwfl, NULL, NULL) != 0 || !opened)
+        return;
+    dw->dwfl_module_info(opened, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
+    *userdata = (void *)file; // for find_debuginfo
+    module->dwarf = dw->dwfl_module_getdwarf(opened, &module->bias);
+    if (module->dwarf)
+        collect_units(dw, module);
+}
+
+// ---- The functions of a unit. ----
+
+static bool add_function(struct dw *dw, struct unit *unit, Dwarf_Die *die,
+                         uint32_t outer, bool inlined)
+{
+    Dwarf_Addr base, lo, hi;
+    ptrdiff_t step = 0;
+
+    if (!grow(&unit->functions, &unit->function_room, unit->function_count + 1,
+              sizeof(*unit->functions)))
         return false;
-    for (int i = 0; i < size; i++) {
-        char hex[3];
-        snprintf(hex, sizeof(hex), "%02x", id[i]);
-        if (memcmp(hex, expected + 2 * i, 2) != 0)
+    uint32_t number = (uint32_t)unit->function_count++;
+    unit->functions[number] = (struct function){
+        .die = dw->dwarf_dieoffset(die), .outer = outer, .inlined = inlined};
+    while ((step = dw->dwarf_ranges(die, step, &base, &lo, &hi)) > 0) {
+        if (!grow(&unit->ranges, &unit->range_room, unit->range_count + 1,
+                  sizeof(*unit->ranges)))
             return false;
+        unit->ranges[unit->range_count++] =
+            (struct function_range){lo, hi, number, NONE};
     }
     return true;
 }
 
-// Opens a module's file, if it still is the file that was loaded.
-static Dwfl_Module *report(struct dw *dw, const struct model_module *about,
-                           const char *path)
+// Adds what lies below an entry; false: no memory, or it is nested too deeply.
+static bool add_below(struct dw *dw, struct unit *unit, Dwarf_Die *parent,
+                      uint32_t outer, int depth)
 {
-    dw->dwfl_report_begin_add(dw->dwfl);
-    Dwfl_Module *module =
-        dw->dwfl_report_elf(dw->dwfl, path, path, -1, about->bias, true);
+    Dwarf_Die die;
 
-    if (dw->dwfl_report_end(dw->dwfl, NULL, NULL) != 0)
-        return NULL;
-    if (module && about->build_id && !has_build_id(dw, module, about->build_id))
-        return NULL;
-    return module;
+    if (depth == DEPTH_MAX)
+        return false;
+    if (dw->dwarf_child(parent, &die) != 0)
+        return true;
+    do {
+        int tag = dw->dwarf_tag(&die);
+        bool inlined = tag == DW_TAG_inlined_subroutine;
+        uint32_t inner = outer;
+        if (inlined || tag == DW_TAG_subprogram) {
+            inner = (uint32_t)unit->function_count;
+            if (!add_function(dw, unit, &die, inlined ? outer : NONE, inlined))
+                return false;
+        }
+        if (!add_below(dw, unit, &die, inner, depth + 1))
+            return false;
+    } while (dw->dwarf_siblingof(&die, &die) == 0);
+    return true;
 }
 
-static void open_module(struct dw *dw, size_t index)
+// At the same address the wider first; as wide, in the order of the tree.
+static int by_nesting(const void *left, const void *right)
 {
-    struct dw_module *module = &dw->modules[index];
-    const struct model_module *about = &dw->about[index];
+    const struct function_range *a = left, *b = right;
 
-    module->opened = true;
-    // The executable may have been replaced on disk while it runs.
-    if (index == 0)
-        module->dwfl = report(dw, about, "/proc/self/exe");
-    if (!module->dwfl && about->path[0] == '/')
-        module->dwfl = report(dw, about, about->path);
-    if (!module->dwfl)
+    if (a->lo != b->lo)
+        return a->lo < b->lo ? -1 : 1;
+    if (a->hi != b->hi)
+        return a->hi > b->hi ? -1 : 1;
+    return a->function < b->function ? -1 : a->function > b->function; // I1
+}
+
+static void index_unit(struct dw *dw, struct dw_module *module,
+                       struct unit *unit)
+{
+    Dwarf_Die die;
+
+    unit->indexed = true;
+    if (dw->dwarf_offdie(module->dwarf, unit->die, &die))
+        (void)add_below(dw, unit, &die, NONE, 0); // what is there is true
+    if (unit->range_count == 0)
         return;
-    void **userdata;
-    dw->dwfl_module_info(module->dwfl, &userdata, NULL, NULL, NULL, NULL, NULL,
-                         NULL);
-    *userdata = dw; // for find_debuginfo
-    module->dwarf = dw->dwfl_module_getdwarf(module->dwfl, &module->bias);
-    if (module->dwarf)
-        collect_ranges(dw, module);
+    qsort(unit->ranges, unit->range_count, sizeof(*unit->ranges), by_nesting);
+    uint32_t around = NONE;
+    for (uint32_t i = 0; i < unit->range_count; i++) {
+        while (around != NONE && unit->ranges[around].hi <= unit->ranges[i].lo)
+            around = unit->ranges[around].around;
+        unit->ranges[i].around = around; // I2
+        around = i;
+    }
+}
+
+// The innermost function with an address, or NONE.
+static uint32_t find_function(const struct unit *unit, uint64_t address)
+{
+    size_t lo = 0, hi = unit->range_count; // the last with .lo <= address
+
+    while (lo < hi) {
+        size_t middle = lo + (hi - lo) / 2;
+        if (unit->ranges[middle].lo <= address)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    uint32_t at = lo == 0 ? (uint32_t)NONE : (uint32_t)lo - 1;
+    while (at != NONE && address >= unit->ranges[at].hi)
+        at = unit->ranges[at].around; // I2
+    return at == NONE ? (uint32_t)NONE : unit->ranges[at].function;
 }
 
 // ---- Looking up. ----
@@ -433,91 +463,65 @@ static void set_line(struct dw *dw, Dwarf_Die *unit, Dwarf_Addr address,
         frame->line = number;
 }
 
-// Fills in the functions that enclose the innermost of them, which is the
-// first of `scopes`; each is where the one before was inlined from.
-static size_t walk_scopes(struct dw *dw, Dwarf_Die *unit, Dwarf_Die *scopes,
-                          int count, struct dw_frame frames[DW_FRAMES_MAX])
+// Fills in a function and those that it was inlined into, up to the first that
+// was not.
+static size_t add_chain(struct dw *dw, struct dw_module *module,
+                        const struct unit *unit, Dwarf_Die *unit_die,
+                        uint32_t function,
+                        struct dw_frame frames[DW_FRAMES_MAX])
 {
+    Dwarf_Die inner, die;
     size_t used = 0;
-    Dwarf_Die *inner = NULL;
 
-    for (int i = 0; i < count && used < DW_FRAMES_MAX; i++) {
-        int tag = dw->dwarf_tag(&scopes[i]);
-        if (tag != DW_TAG_subprogram && tag != DW_TAG_inlined_subroutine)
-            continue;
-        struct dw_frame *frame = &frames[used++];
-        if (inner) {
-            frame->file = NULL;
-            set_call_place(dw, unit, inner, frame);
-        }
-        frame->function = function_name(dw, &scopes[i]);
-        frame->dir = frames[0].dir;
-        frame->inlined = tag == DW_TAG_inlined_subroutine;
-        inner = &scopes[i];
-        if (tag == DW_TAG_subprogram)
+    for (; function != NONE && used < DW_FRAMES_MAX;
+         function = unit->functions[function].outer) {
+        const struct function *about = &unit->functions[function];
+        if (!dw->dwarf_offdie(module->dwarf, about->die, &die))
             break;
+        struct dw_frame *frame = &frames[used++];
+        if (used > 1)
+            set_call_place(dw, unit_die, &inner, frame);
+        frame->function = function_name(dw, &die);
+        frame->dir = frames[0].dir;
+        frame->inlined = about->inlined;
+        inner = die;
     }
     return used;
 }
 
-// The functions around an address by debug information; frames[0] is set up to
-// its line even when there are none.
-static size_t find_in_unit(struct dw *dw, Dwarf_Die *unit, Dwarf_Addr address,
-                           struct dw_frame frames[DW_FRAMES_MAX])
-{
-    Dwarf_Die *around = NULL, *outwards = NULL;
-    size_t used = 0;
-
-    frames[0].dir = text_of(dw, unit, DW_AT_comp_dir);
-    set_line(dw, unit, address, &frames[0]);
-    // Of an inlined function, the first call continues where it was defined,
-    // the second one where it was put.
-    if (dw->dwarf_getscopes(unit, address, &around) > 0) {
-        int count = dw->dwarf_getscopes_die(&around[0], &outwards);
-        if (count > 0)
-            used = walk_scopes(dw, unit, outwards, count, frames);
-    }
-    free(outwards);
-    free(around);
-    return used;
-}
-
-size_t dw_find(struct dw *dw, size_t index, uintptr_t address,
-               struct dw_frame frames[DW_FRAMES_MAX])
+size_t dw_find(struct dw *dw, size_t index, const struct module_file *file,
+               uintptr_t address, struct dw_frame frames[DW_FRAMES_MAX])
 {
     struct dw_module *module = &dw->modules[index];
-    const struct unit_range *range = NULL;
-    Dwarf_Die unit;
-    size_t used = 0;
+    Dwarf_Die die;
 
     if (!module->opened)
-        open_module(dw, index);
-    if (!module->dwfl)
+        open_module(dw, index, file);
+    address -= module->bias;
+    const struct unit_range *range =
+        module->dwarf ? find_range(module, address) : NULL;
+    if (!range ||
+        !dw->dwarf_offdie(module->dwarf, module->units[range->unit].die, &die))
         return 0;
-    for (int i = 0; i < DW_FRAMES_MAX; i++)
-        frames[i] = (struct dw_frame){0};
-    if (module->dwarf)
-        range = find_range(module, address - module->bias);
-    if (range && dw->dwarf_offdie(module->dwarf, range->unit, &unit))
-        used = find_in_unit(dw, &unit, address - module->bias, frames);
-    if (used && frames[used - 1].function)
-        return used;
-
-    // No debug information, or none about functions (assembly): the symbol.
-    GElf_Off offset;
-    GElf_Sym symbol;
-    frames[used ? used - 1 : 0].function = dw->dwfl_module_addrinfo(
-        module->dwfl, address, &offset, &symbol, NULL, NULL, NULL);
-    if (used)
-        return used;
-    return frames[0].function || frames[0].file ? 1 : 0;
+    struct unit *unit = &module->units[range->unit];
+    if (!unit->indexed)
+        index_unit(dw, module, unit);
+    memset(frames, 0, DW_FRAMES_MAX * sizeof(*frames));
+    frames[0].dir = text_of(dw, &die, DW_AT_comp_dir);
+    set_line(dw, &die, address, &frames[0]);
+    size_t used =
+        add_chain(dw, module, unit, &die, find_function(unit, address), frames);
+    // Of assembly, debug information may know the lines alone.
+    return used ? used : frames[0].file ? 1 : 0;
 }
 
 #else
 
-struct dw *dw_open(const struct model_module *modules, size_t count)
+struct dw *dw_open(const struct model_module *modules, size_t count,
+                   const char **ret_why)
 {
     (void)modules, (void)count;
+    *ret_why = "weft was built without elfutils";
     return NULL;
 }
 
@@ -526,10 +530,10 @@ void dw_close(struct dw *dw)
     (void)dw;
 }
 
-size_t dw_find(struct dw *dw, size_t index, uintptr_t address,
-               struct dw_frame frames[DW_FRAMES_MAX])
+size_t dw_find(struct dw *dw, size_t index, const struct module_file *file,
+               uintptr_t address, struct dw_frame frames[DW_FRAMES_MAX])
 {
-    (void)dw, (void)index, (void)address, (void)frames;
+    (void)dw, (void)index, (void)file, (void)address, (void)frames;
     return 0;
 }
 

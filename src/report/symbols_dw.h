@@ -9,6 +9,7 @@
 #define DW_FRAMES_MAX 64
 
 struct model_module;
+struct module_file;
 struct dw;
 
 // One function at a place. Strings live until dw_close.
@@ -20,14 +21,17 @@ struct dw_frame {
     bool inlined;
 };
 
-// NULL if libdw cannot be loaded, or was not known when weft was built.
-// `modules` must outlive the result.
-struct dw *dw_open(const struct model_module *modules, size_t count);
+// NULL if libdw cannot be loaded, or was not known when weft was built; then
+// *ret_why says which. `modules` must outlive the result.
+struct dw *dw_open(const struct model_module *modules, size_t count,
+                   const char **ret_why);
 void dw_close(struct dw *dw);
 
 // The functions around an address (not a return address) in module `index`,
-// innermost first: at most DW_FRAMES_MAX. Their number, 0 if nothing is known.
-size_t dw_find(struct dw *dw, size_t index, uintptr_t address,
-               struct dw_frame frames[DW_FRAMES_MAX]);
+// innermost first: at most DW_FRAMES_MAX. Their number, 0 if debug information
+// says nothing. The last may lack its function, which then a symbol may tell.
+// `file` is the module's, the same at each call, and outlives `dw`.
+size_t dw_find(struct dw *dw, size_t index, const struct module_file *file,
+               uintptr_t address, struct dw_frame frames[DW_FRAMES_MAX]);
 
 #endif

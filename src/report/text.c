@@ -8,6 +8,7 @@
 
 #include "report/names.h"
 #include "report/view.h"
+#include "sync/blocking.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -136,15 +137,32 @@ static void print_quality(struct view *view)
 
 // ---- The foot. ----
 
+static void print_names_missing(struct view *view)
+{
+    const weft_dump *dump = view->dump;
+    struct str *line = &view->line;
+    const char *limit = names_limit(dump);
+
+    if (limit) {
+        str_addf(line, "(few names: %s)", limit);
+        view_end_line(view);
+    }
+    for (size_t i = 0; i < dump->module_count; i++) {
+        const char *missing = names_missing(dump, i);
+        if (!missing)
+            continue;
+        str_add(line, "(no names in ");
+        str_add_tail(line, dump->modules[i].path, 50);
+        str_addf(line, ": %s)", missing);
+        view_end_line(view);
+    }
+}
+
 static void print_foot(struct view *view)
 {
     struct str *line = &view->line;
 
-    if (!names_are_full(view->dump)) {
-        str_add(line, "(few names: libdw.so.1 was not found; Debian has it in "
-                      "the package libdw1)");
-        view_end_line(view);
-    }
+    print_names_missing(view);
     if (view->hidden) {
         str_add(line, "(weft's own frames are hidden: the option `verbose` "
                       "shows them)");
@@ -166,27 +184,42 @@ static void print_all(struct view *view)
     print_foot(view);
 }
 
+struct order {
+    const weft_dump *dump;
+    weft_print_options options;
+    FILE *file;
+    int failed;
+};
+
+static void *print(void *arg)
+{
+    struct order *order = arg;
+    struct view view = {.dump = order->dump,
+                        .file = order->file,
+                        .verbose = order->options.verbose};
+
+    order->failed = groups_init(&view.groups, order->dump);
+    if (order->failed)
+        return NULL;
+    str_init(&view.line, order->options.color, order->options.ascii);
+    print_all(&view);
+    order->failed = view.line.error;
+    str_deinit(&view.line);
+    groups_deinit(&view.groups);
+    return NULL;
+}
+
 int weft_dump_print_text(const weft_dump *dump,
                          const weft_print_options *options, FILE *file)
 {
-    static const weft_print_options defaults = {.size = sizeof(defaults)};
+    struct order order = {.dump = dump, .file = file};
 
     if (!dump || !file || (options && options->size != sizeof(*options)))
         return -EINVAL;
-    if (!options)
-        options = &defaults;
-    struct view view = {
-        .dump = dump, .file = file, .verbose = options->verbose};
-    int failed = groups_init(&view.groups, dump);
-
-    if (failed)
-        return failed;
-    str_init(&view.line, options->color, options->ascii);
-    print_all(&view);
-    failed = view.line.error;
-    str_deinit(&view.line);
-    groups_deinit(&view.groups);
-    return failed;
+    if (options)
+        order.options = *options;
+    (void)blocking_run_aside(print, &order);
+    return order.failed;
 }
 
 int weft_dump_print_finding(const weft_dump *dump, size_t index,

@@ -296,6 +296,18 @@ static bool has_channel(const struct view *view,
     return false;
 }
 
+// Whether one waits for what others than its holder may give.
+static bool has_lender(const struct view *view,
+                       const struct model_finding *finding)
+{
+    for (uint32_t i = 0; i < finding->task_count; i++) {
+        enum weft_wait_kind wait = wait_of(view, finding->tasks[i]);
+        if (wait == WEFT_WAIT_SEMAPHORE || wait == WEFT_WAIT_RWLOCK_READ)
+            return true;
+    }
+    return false;
+}
+
 static void add_prospect(struct view *view, const struct model_finding *finding)
 {
     struct str *line = &view->line;
@@ -311,6 +323,8 @@ static void add_prospect(struct view *view, const struct model_finding *finding)
                  finding->task_count == 1 ? "It" : "They");
     } else if (has_channel(view, finding)) {
         str_add(line, " (likely: others may serve a channel)");
+    } else if (has_lender(view, finding)) {
+        str_add(line, " (likely: another may release what they wait for)");
     } else {
         str_add(line, " (likely: not seen at one moment)");
     }

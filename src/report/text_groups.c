@@ -96,6 +96,42 @@ static uint64_t get_worker(const struct view *view,
     return task->worker;
 }
 
+// How far it is taken, filled or counted.
+static void add_use(struct str *str, const struct model_object *about)
+{
+    unsigned long long used = about->used;
+    unsigned long long limit = about->limit;
+
+    if (about->kind == WEFT_OBJECT_BARRIER)
+        str_addf(str, " (%llu of %llu are there)", used, limit);
+    else if (about->kind == WEFT_OBJECT_WAITGROUP)
+        str_addf(str, " (%llu not done)", used);
+    else if (limit)
+        str_addf(str, " (%llu of %llu used)", used, limit);
+}
+
+static void add_holders(const struct view *view, struct str *str,
+                        const struct model_object *about)
+{
+    struct items holders = {.count = 0};
+
+    for (uint32_t i = 0; i < about->holder_count && !holders.more; i++) {
+        uint32_t task = view->dump->holders[about->holder + i];
+        add_item(&holders, model_task(view->dump, task).id);
+    }
+    if (holders.count > 0) {
+        str_add(str, " held by ");
+        add_items(str, &holders, "T");
+    }
+    if (about->owner_tid != 0)
+        str_addf(str, " held by thread %d", about->owner_tid);
+    if (about->kind == WEFT_OBJECT_RWLOCK && about->used > about->holder_count)
+        str_addf(str, "%s by %llu reader%s outside any task",
+                 holders.count > 0 ? " and" : " held",
+                 (unsigned long long)(about->used - about->holder_count),
+                 view_plural(about->used - about->holder_count));
+}
+
 static void add_object(struct view *view, struct str *str,
                        const struct group *group)
 {
@@ -113,10 +149,10 @@ static void add_object(struct view *view, struct str *str,
         str_add(str, " and others");
     else if (objects.count > 1)
         str_addf(str, " and %zu more", objects.count - 1);
-    if (about->limit && objects.count == 1)
-        str_addf(str, " (%llu of %llu used)", (unsigned long long)about->used,
-                 (unsigned long long)about->limit);
-    if (owners.count > 1 || owners.item[0]) {
+    if (objects.count == 1) {
+        add_use(str, about);
+        add_holders(view, str, about);
+    } else if (owners.count > 1 || owners.item[0]) {
         str_add(str, " held by ");
         add_items(str, &owners, "T");
     }
@@ -166,6 +202,12 @@ void view_add_what(struct view *view, struct str *str,
         str_add(str, "nothing");
         break;
     case WEFT_WAIT_MUTEX:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
         add_object(view, str, group);
         break;
     case WEFT_WAIT_CHAN_SEND:
@@ -174,6 +216,14 @@ void view_add_what(struct view *view, struct str *str,
         break;
     case WEFT_WAIT_CHAN_RECV:
         str_add(str, "receive on ");
+        add_object(view, str, group);
+        break;
+    case WEFT_WAIT_RWLOCK_READ:
+        str_add(str, "read lock on ");
+        add_object(view, str, group);
+        break;
+    case WEFT_WAIT_RWLOCK_WRITE:
+        str_add(str, "write lock on ");
         add_object(view, str, group);
         break;
     case WEFT_WAIT_JOIN:
@@ -335,10 +385,12 @@ static void add_origin(struct view *view, struct str *str, uint32_t index)
     else if (task.parent)
         str_addf(str, "T%llu%s", (unsigned long long)task.parent,
                  parent == WEFT_NONE ? " (ended)" : "");
-    if (frame.pc) {
+    if (frame.pc && (name || frame.function || task.parent))
         str_add(str, " ");
+    if (frame.pc && frame.function)
         frames_add_location(str, &frame, 40);
-    }
+    else if (frame.pc)
+        frames_add_function(str, &frame, 40);
 }
 
 static bool has_origin(const struct model_task *task)
@@ -507,15 +559,33 @@ static void print_frames(struct view *view, uintptr_t pc, bool all)
     }
 }
 
+// Past which function a stack could not be unwound.
+static void add_broken_at(struct view *view, const struct model_stack *stack)
+{
+    weft_frame frames[FRAMES_PER_PC_MAX];
+
+    if (stack->count == 0)
+        return;
+    int count = weft_dump_get_frames(
+        view->dump, view->dump->pcs[stack->pc + stack->count - 1], frames,
+        FRAMES_PER_PC_MAX);
+    view_check(view, count);
+    if (count < 1)
+        return;
+    str_add(&view->line, " past ");
+    frames_add_function(&view->line, &frames[count - 1], 24);
+}
+
 static void print_end(struct view *view, const struct model_stack *stack)
 {
     const char *error = model_text(view->dump, stack->error);
 
     if (stack->end == WEFT_STACK_BROKEN) {
         str_add(&view->line, "      … the rest cannot be read");
+        add_broken_at(view, stack);
         if (error) {
             str_add(&view->line, ": ");
-            str_add_name(&view->line, error, false, 60);
+            str_add_name(&view->line, error, false, 44);
         }
         view_end_line(view);
     } else if (stack->end == WEFT_STACK_UNKNOWN) {
@@ -614,33 +684,6 @@ static void print_group(struct view *view, const struct group *group)
     view_end_line(view);
 }
 
-// Looks up at once all names that the groups shown will need.
-static int load_names(struct view *view, size_t shown)
-{
-    const weft_dump *dump = view->dump;
-    size_t room = dump->site_count, used = 0;
-
-    for (size_t i = 0; i < shown; i++) {
-        uint32_t stack = model_task(dump, view->groups.groups[i].first).stack;
-        room += stack < dump->stack_count ? dump->stacks[stack].count : 0;
-    }
-    uintptr_t *pcs = malloc((room + 1) * sizeof(*pcs));
-    if (!pcs)
-        return -ENOMEM;
-    for (size_t i = 0; i < dump->site_count && i < 1000; i++)
-        pcs[used++] = dump->sites[i];
-    for (size_t i = 0; i < shown; i++) {
-        uint32_t index = model_task(dump, view->groups.groups[i].first).stack;
-        if (index >= dump->stack_count)
-            continue;
-        for (uint32_t j = 0; j < dump->stacks[index].count; j++)
-            pcs[used++] = dump->pcs[dump->stacks[index].pc + j];
-    }
-    int failed = names_load(dump, pcs, used);
-    free(pcs);
-    return failed;
-}
-
 static void add_total(struct view *view)
 {
     size_t tasks = view->dump->task_count;
@@ -680,7 +723,6 @@ void view_print_groups(struct view *view)
     bool was_short = false;
 
     add_total(view);
-    view_check(view, load_names(view, shown));
     view_print_table(view);
     for (size_t i = 0; i < shown && !view->line.error; i++) {
         const struct group *group = &view->groups.groups[i];

@@ -7,6 +7,7 @@
 #include "dump/model.h"
 #include "report/frames.h"
 #include "report/symbols.h"
+#include "sync/blocking.h"
 
 int weft_trace_get_pcs(const weft_trace *trace, const uintptr_t **ret_pcs,
                        size_t *ret_count, enum weft_stack_end *ret_end)
@@ -38,20 +39,46 @@ static int prepare(struct weft_trace *trace)
     return failed;
 }
 
-int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
-                          weft_frame *ret_frames, size_t max)
+static int get_frames(const weft_trace *trace, uintptr_t pc,
+                      weft_frame *ret_frames, size_t max)
 {
     // Names are a memory of what the trace means, not a part of it.
     struct weft_trace *memory = (struct weft_trace *)trace;
 
-    if (!trace || (!ret_frames && max))
-        return -EINVAL;
     lock_acquire(&memory->names_lock);
     int count = prepare(memory);
     if (count == 0)
         count = symbols_lookup(memory->names, pc, ret_frames, max);
     lock_release(&memory->names_lock);
     return count;
+}
+
+struct question {
+    const weft_trace *trace;
+    uintptr_t pc;
+    weft_frame *frames;
+    size_t max;
+    int count; // the answer
+};
+
+static void *answer(void *arg)
+{
+    struct question *question = arg;
+
+    question->count = get_frames(question->trace, question->pc,
+                                 question->frames, question->max);
+    return NULL;
+}
+
+int weft_trace_get_frames(const weft_trace *trace, uintptr_t pc,
+                          weft_frame *ret_frames, size_t max)
+{
+    struct question question = {trace, pc, ret_frames, max, 0};
+
+    if (!trace || (!ret_frames && max))
+        return -EINVAL;
+    (void)blocking_run_aside(answer, &question);
+    return question.count;
 }
 
 // How many entries from `at` on are the same, as in a deep recursion.
@@ -64,18 +91,35 @@ static size_t count_same(const weft_trace *trace, size_t at)
     return same;
 }
 
-int weft_trace_print(const weft_trace *trace, FILE *file)
+// Why a trace ends where it does, if that is not at the outermost function.
+static void print_end(const weft_trace *trace, struct str *line, FILE *file)
+{
+    weft_frame frames[FRAMES_PER_PC_MAX];
+
+    if (trace->end != WEFT_STACK_BROKEN || trace->count == 0)
+        return;
+    int count = get_frames(trace, trace->pcs[trace->count - 1], frames,
+                           FRAMES_PER_PC_MAX);
+    str_add(line, "… the rest cannot be read");
+    if (count > 0) {
+        str_add(line, " past ");
+        frames_add_function(line, &frames[count - 1], 24);
+    }
+    if (trace->error)
+        str_addf(line, ": %s", trace->error);
+    str_add(line, "\n");
+    str_flush(line, file);
+}
+
+static int print(const weft_trace *trace, FILE *file)
 {
     weft_frame frames[FRAMES_PER_PC_MAX];
     struct str line;
 
-    if (!trace || !file)
-        return -EINVAL;
     str_init(&line, false, false);
     for (size_t i = 0; i < trace->count && !line.error;) {
         size_t same = count_same(trace, i);
-        int count = weft_trace_get_frames(trace, trace->pcs[i], frames,
-                                          FRAMES_PER_PC_MAX);
+        int count = get_frames(trace, trace->pcs[i], frames, FRAMES_PER_PC_MAX);
         if (count < 0)
             line.error = count;
         for (int j = 0; j < count; j++) {
@@ -88,15 +132,40 @@ int weft_trace_print(const weft_trace *trace, FILE *file)
         }
         i += same;
     }
+    print_end(trace, &line, file);
     str_deinit(&line);
     return line.error;
+}
+
+struct order {
+    const weft_trace *trace;
+    FILE *file;
+    int failed;
+};
+
+static void *print_order(void *arg)
+{
+    struct order *order = arg;
+
+    order->failed = print(order->trace, order->file);
+    return NULL;
+}
+
+int weft_trace_print(const weft_trace *trace, FILE *file)
+{
+    struct order order = {trace, file, 0};
+
+    if (!trace || !file)
+        return -EINVAL;
+    (void)blocking_run_aside(print_order, &order);
+    return order.failed;
 }
 
 static void print_part(const uintptr_t *pcs, size_t count)
 {
     struct weft_trace trace = {.pcs = (uintptr_t *)pcs, .count = count};
 
-    (void)weft_trace_print(&trace, stderr); // there is nobody to tell
+    (void)print(&trace, stderr); // there is nobody to tell
     symbols_free(trace.names);
     model_free_modules(trace.modules, trace.module_count);
 }

@@ -43,6 +43,23 @@ void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
     str_style(str, STYLE_PLAIN);
 }
 
+const char *view_object_word(enum weft_object_kind kind)
+{
+    static const char *const words[] = {
+        [WEFT_OBJECT_MUTEX] = "mutex",
+        [WEFT_OBJECT_CHANNEL] = "channel",
+        [WEFT_OBJECT_RWLOCK] = "rwlock",
+        [WEFT_OBJECT_SEMAPHORE] = "semaphore",
+        [WEFT_OBJECT_COND] = "condition",
+        [WEFT_OBJECT_EVENT] = "event",
+        [WEFT_OBJECT_BARRIER] = "barrier",
+        [WEFT_OBJECT_ONCE] = "once",
+        [WEFT_OBJECT_WAITGROUP] = "wait group",
+    };
+
+    return words[kind];
+}
+
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns)
 {
@@ -50,7 +67,7 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
     const char *name = model_text(dump, about->name);
 
     if (kind)
-        str_add(str, about->kind == WEFT_OBJECT_MUTEX ? "mutex " : "channel ");
+        str_addf(str, "%s ", view_object_word(about->kind));
     if (name)
         add_quoted(str, name, name_columns);
     else

@@ -31,6 +31,9 @@ void view_check(struct view *view, int result);
 void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
                    unsigned name_columns);
 
+// What a person calls an object of a kind.
+const char *view_object_word(enum weft_object_kind kind);
+
 // mutex "accounts"; without a name its address; the kind only if asked for.
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);

@@ -339,6 +339,12 @@ static void hint_of_stall(struct str *str, const weft_dump *dump,
 {
     uint32_t count = finding->task_count;
 
+    if (count == 0 && dump->objects[finding->object].owner_tid != 0) {
+        str_addf(str, "look what thread %d does while it holds ",
+                 (int)dump->objects[finding->object].owner_tid);
+        add_object(str, dump, finding->object);
+        return;
+    }
     if (count == 0) {
         str_add(str, "look who was to serve ");
         add_object(str, dump, finding->object);

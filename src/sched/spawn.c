@@ -197,6 +197,7 @@ static bool fill(struct task *task, const weft_task_options *options,
     task->site = spawn->site;
     task->parent = parent == NULL ? 0 : parent->id;
     task->held = NULL;
+    task->top->holds_used = 0;
     task->joiner = NULL;
     task->owner = spawn->owner;
     task->scopes = NULL;
@@ -328,6 +329,12 @@ int weft_task_spawn(const weft_task_options *options, weft_task_fn *fn,
 
 // ---- End ----
 
+static const char *held_word(const struct held *held)
+{
+    return held->kind == WEFT_OBJECT_MAGIC + WEFT_OBJECT_MUTEX ? "mutex"
+                                                               : "rwlock";
+}
+
 // A task that ends with something open has left others without hope: say so
 // while the names are still known.
 static void check_end(struct task *task)
@@ -335,8 +342,8 @@ static void check_end(struct task *task)
     char text[TASK_LABEL_MAX];
 
     if (task->held != NULL)
-        panic("task %s ended while it held mutex \"%s\"",
-              task_describe(task, text),
+        panic("task %s ended while it held %s \"%s\"",
+              task_describe(task, text), held_word(task->held),
               task->held->name == NULL ? "" : task->held->name);
     if (task->scopes != NULL)
         panic("task %s ended inside a scope that it had entered",

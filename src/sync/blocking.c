@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "sched/blocking.h"
+#include "sync/blocking.h"
 #include "sync/wait.h"
 
 struct call {
@@ -49,6 +50,26 @@ static void wait_until_done(struct call *call)
         lock_acquire(&call->lock);
     }
     lock_release(&call->lock);
+}
+
+static void *run_alone(void *arg)
+{
+    run(arg);
+    return NULL;
+}
+
+void *blocking_run_aside(weft_task_fn *fn, void *arg)
+{
+    struct call call = {.fn = fn, .arg = arg};
+    struct port_thread thread;
+
+    list_init(&call.waiters);
+    if (task_self() == NULL ||
+        port_thread_start(&thread, "weft-aside", run_alone, &call.job) != 0)
+        return fn(arg);
+    port_thread_detach(&thread);
+    wait_until_done(&call);
+    return call.arg;
 }
 
 int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result)

@@ -1,124 +1,167 @@
-// mutex.c -- A lock between tasks that knows its holder, for the dump.
+// mutex.c -- A lock between tasks and threads that knows its holder, for the
+// dump.
 //
-//   M1  owner is NULL (free), or the owner's slot, with bit 0 set while there
-//       may be waiters. NULL -> T by CAS of task T; T -> NULL by CAS of T, if
-//       the bit is clear; with the bit set the lock decides. Only a task that
-//       finds the mutex held sets the bit, by CAS, under `lock`.
+//   M1  owner is 0 (free), or the owner's word, with bit 0 set while there may
+//       be waiters. 0 -> H by CAS of H; H -> 0 by CAS of H, if the bit is
+//       clear; with the bit set the lock decides. Only one who finds the mutex
+//       held sets the bit, by CAS, under the lock.
 //   M2  Unlocking with waiters hands the mutex to the first that can be woken:
-//       owner changes from task to task without ever being free, so none can
+//       owner changes from one to another without ever being free, so none can
 //       barge in, and none starves.
 //   P1  unlock (CAS release, or the firing of the next owner) -> lock (CAS
 //       acquire, or the waking): sees what was done under the mutex.
 //   P2  taken_pc and taken_since are figures for dumps, written by whoever
 //       makes somebody the owner; a dump may read them while a task of a
-//       worker that did not come writes them, hence relaxed atomics. `held` is
-//       the owner's alone, read by dumps while the owner is parked.
+//       worker that did not come writes them, hence relaxed atomics. The link
+//       of `held` is the owner's alone, read by dumps while it is parked.
 #include "sync/mutex.h"
 
 #include <errno.h>
 
-#include "base/panic.h"
-
-enum { MAGIC = 0x6d757478 };
-
 _Static_assert(sizeof(struct mutex) <= sizeof(weft_mutex), "opaque too small");
+_Static_assert(WEFT_OBJECT_MUTEX == 0, "WEFT_MUTEX_INIT says so");
 
-#define CONTENDED ((uintptr_t)1)
+#define CONTENDED HOLDER_MARK
 
-static struct task *mark(struct task *task)
+// Who waits: what it needs as the next owner.
+struct claim {
+    struct waiter waiter;
+    holder_word word;
+    uintptr_t pc;
+};
+
+static void took(struct mutex *m, const struct holder *self, uintptr_t pc)
 {
-    return (struct task *)((uintptr_t)task | CONTENDED);
-}
-
-static struct task *unmark(struct task *task)
-{
-    return (struct task *)((uintptr_t)task & ~CONTENDED);
-}
-
-struct task *mutex_owner(const struct mutex *mutex)
-{
-    return unmark(load_acquire(&mutex->owner)); // P1: with taken_pc
-}
-
-static struct mutex *inside(weft_mutex *mutex)
-{
-    struct mutex *m = (struct mutex *)mutex;
-
-    return m == NULL || m->magic != MAGIC ? NULL : m;
-}
-
-static void took(struct mutex *m, struct task *task, uintptr_t pc)
-{
-    store_relaxed(&m->taken_pc, pc); // P2
-    // Of the last switch: near enough.
-    store_relaxed(&m->taken_since, worker_self()->now); // P2
-    m->held.next = task->held;
-    task->held = &m->held;
-}
-
-static void drop(struct mutex *m, struct task *task)
-{
-    struct held **at = &task->held;
-
-    while (*at != &m->held)
-        at = &(*at)->next;
-    *at = m->held.next;
+    store_relaxed(&m->taken_pc, pc);                    // P2
+    store_relaxed(&m->taken_since, holder_since(self)); // P2
+    holder_push(self, &m->object.held);
 }
 
 // M1: sets the bit on an owner, or takes the mutex if it is free; the lock is
 // held. True: taken.
-static bool mark_or_take(struct mutex *m, struct task *task)
+static bool mark_or_take(struct mutex *m, holder_word word)
 {
-    struct task *owner = load_relaxed(&m->owner); // a guess: the CAS decides
+    holder_word owner = load_relaxed(&m->owner); // a guess: the CAS decides
 
     for (;;) {
-        struct task *wanted = owner == NULL ? task : mark(owner);
+        holder_word wanted = owner == 0 ? word : owner | CONTENDED;
         if (cas_acquire(&m->owner, &owner, wanted)) // P1
-            return wanted == task;
+            return wanted == word;
     }
 }
 
-static int lock_slowly(struct mutex *m, struct task *task, uintptr_t pc,
-                       int64_t deadline_ns)
+static int take(struct mutex *m, const struct holder *self)
 {
-    struct waiter waiter = {.data = (void *)pc};
+    holder_word owner = 0;
+
+    if (cas_acquire(&m->owner, &owner, self->word)) // M1, P1
+        return 0;
+    return (owner & ~CONTENDED) == self->word ? -EDEADLK : -EBUSY;
+}
+
+// Not free at the first look. Kept out of the way of those who find it so.
+__attribute__((noinline)) static int lock_slowly(struct mutex *m,
+                                                 const struct mutex_want *want)
+{
+    struct holder self = holder_self();
+    struct claim claim = {.word = self.word, .pc = want->pc};
     struct wait wait = {
-        .kind = WEFT_WAIT_MUTEX,
+        .kind = want->kind,
         .object = m,
         .fd = -1,
-        .deadline_ns = deadline_ns,
+        .deadline_ns = want->deadline_ns,
+        .firm = want->firm,
     };
 
-    lock_acquire(&m->lock);
-    if (mark_or_take(m, task)) {
-        lock_release(&m->lock);
+    if (mutex_is_own(m))
+        return -EDEADLK;
+    lock_acquire(&m->object.lock);
+    if (mark_or_take(m, self.word)) {
+        lock_release(&m->object.lock);
+        took(m, &self, want->pc);
         return 0;
     }
-    m->waiting++;
-    int error = wait_park(&wait, &m->lock, &m->waiters, &waiter); // M2
-    if (error != 0) {
-        lock_acquire(&m->lock);
-        m->waiting--;
-        lock_release(&m->lock);
-    }
+    int error = object_wait(&m->object, &wait, &claim.waiter); // M2
+    if (error == 0)
+        holder_push(&self, &m->object.held);
+    else
+        lock_release(&m->object.lock);
     return error;
 }
 
-static int take(struct mutex *m, struct task *task)
+int mutex_lock(struct mutex *m, const struct mutex_want *want)
 {
-    struct task *owner = NULL;
+    struct holder self = holder_self();
 
-    if (cas_acquire(&m->owner, &owner, task)) // M1, P1
-        return 0;
-    return unmark(owner) == task ? -EDEADLK : -EBUSY;
+    if (take(m, &self) != 0)
+        return lock_slowly(m, want);
+    took(m, &self, want->pc);
+    return 0;
 }
 
-static int enter(weft_mutex *mutex, struct mutex **ret_m,
-                 struct task **ret_task)
+// M2. The lock is held; a waiter that lost to its deadline is passed over.
+static void hand_on(struct mutex *m, uint64_t now)
 {
-    *ret_m = inside(mutex);
-    *ret_task = task_self();
-    return *ret_m == NULL ? -EINVAL : *ret_task == NULL ? -EPERM : 0;
+    struct waiter *waiter;
+
+    while ((waiter = object_first(&m->object)) != NULL) {
+        struct claim *claim = container_of(waiter, struct claim, waiter);
+        bool last = waiter->link.next == &m->object.waiters;
+        // Stored before it is fired, for it may run and unlock at once. If it
+        // had given up already, the next round overwrites it.
+        // For a dump before it runs: P2.
+        store_relaxed(&m->taken_pc, claim->pc);
+        store_relaxed(&m->taken_since, now);
+        store_release(&m->owner, claim->word | (last ? 0 : CONTENDED)); // P1
+        if (object_wake_first(&m->object))
+            return;
+    }
+    store_release(&m->owner, 0); // M1, P1
+}
+
+bool mutex_is_own(const struct mutex *m)
+{
+    // If it is ours, it stays so.
+    return (load_relaxed(&m->owner) & ~CONTENDED) == holder_self().word;
+}
+
+bool mutex_is_held(const struct mutex *m)
+{
+    return load_acquire(&m->owner) != 0; // P1
+}
+
+int mutex_unlock(struct mutex *m)
+{
+    struct holder self = holder_self();
+    holder_word owner = load_relaxed(&m->owner); // if ours, it stays ours
+
+    if ((owner & ~CONTENDED) != self.word)
+        return -EPERM;
+    holder_drop(&self, &m->object.held);
+    owner = self.word;
+    if (cas_release(&m->owner, &owner, 0)) // M1, P1
+        return 0;
+    lock_acquire(&m->object.lock);
+    hand_on(m, holder_since(&self));
+    lock_release(&m->object.lock);
+    return 0;
+}
+
+void mutex_describe(const struct mutex *m, struct object_facts *ret_facts)
+{
+    holder_word owner = load_acquire(&m->owner); // P1: with taken_pc
+
+    ret_facts->owner = holder_task(owner);
+    ret_facts->owner_tid = holder_tid(owner);
+    ret_facts->taken_pc = load_relaxed(&m->taken_pc);       // P2
+    ret_facts->taken_since = load_relaxed(&m->taken_since); // P2
+}
+
+// ---- Public. ----
+
+static struct mutex *inside(weft_mutex *mutex)
+{
+    return object_inside(mutex, WEFT_OBJECT_MUTEX);
 }
 
 int weft_mutex_init(weft_mutex *mutex, const char *name)
@@ -127,8 +170,8 @@ int weft_mutex_init(weft_mutex *mutex, const char *name)
 
     if (m == NULL)
         return -EINVAL;
-    *m = (struct mutex){.held.name = name, .magic = MAGIC};
-    list_init(&m->waiters);
+    *m = (struct mutex){0};
+    object_init(&m->object, WEFT_OBJECT_MUTEX, name);
     return 0;
 }
 
@@ -138,86 +181,43 @@ int weft_mutex_deinit(weft_mutex *mutex)
 
     if (m == NULL)
         return -EINVAL;
-    lock_acquire(&m->lock);
-    bool busy = load_acquire(&m->owner) != NULL || m->waiting > 0; // P1
-    if (!busy)
-        m->magic = 0;
-    lock_release(&m->lock);
-    return busy ? -EBUSY : 0;
+    lock_acquire(&m->object.lock);
+    return object_deinit(&m->object, mutex_is_held(m));
 }
 
+// Not through mutex_lock, which would have to be told what it hardly needs.
 int weft_mutex_lock(weft_mutex *mutex, int64_t deadline_ns)
 {
-    struct mutex *m;
-    struct task *task;
-    int error = enter(mutex, &m, &task);
-
-    if (error != 0)
-        return error;
+    struct mutex *m = inside(mutex);
     uintptr_t pc = (uintptr_t)__builtin_return_address(0);
-    error = take(m, task);
-    if (error == -EBUSY)
-        error = lock_slowly(m, task, pc, deadline_ns);
-    if (error == 0)
-        took(m, task, pc);
-    return error;
+
+    if (m == NULL)
+        return -EINVAL;
+    struct holder self = holder_self();
+    if (take(m, &self) == 0) {
+        took(m, &self, pc);
+        return 0;
+    }
+    struct mutex_want want = {WEFT_WAIT_MUTEX, pc, deadline_ns, false};
+    return lock_slowly(m, &want);
 }
 
 int weft_mutex_try_lock(weft_mutex *mutex)
 {
-    struct mutex *m;
-    struct task *task;
-    int error = enter(mutex, &m, &task);
+    struct mutex *m = inside(mutex);
 
-    if (error != 0)
-        return error;
-    error = take(m, task);
+    if (m == NULL)
+        return -EINVAL;
+    struct holder self = holder_self();
+    int error = take(m, &self);
     if (error == 0)
-        took(m, task, (uintptr_t)__builtin_return_address(0));
+        took(m, &self, (uintptr_t)__builtin_return_address(0));
     return error;
-}
-
-// M2. The lock is held; a waiter that lost to its deadline is passed over.
-static void hand_on(struct mutex *m)
-{
-    struct list *link;
-
-    while ((link = list_pop_front(&m->waiters)) != NULL) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
-        struct task *next = waiter->task;
-        if (!list_empty(&m->waiters))
-            next = mark(next);
-        // Stored before it is fired, for it may run and unlock at once. If it
-        // had given up already, the next round overwrites it.
-        // For a dump before it runs: P2.
-        store_relaxed(&m->taken_pc, (uintptr_t)waiter->data);
-        store_relaxed(&m->taken_since, worker_self()->now);
-        store_release(&m->owner, next); // M1, P1
-        if (wait_wake(waiter, 0)) {
-            m->waiting--;
-            return;
-        }
-    }
-    store_release(&m->owner, NULL); // M1, P1
 }
 
 int weft_mutex_unlock(weft_mutex *mutex)
 {
-    struct mutex *m;
-    struct task *task;
-    int error = enter(mutex, &m, &task);
+    struct mutex *m = inside(mutex);
 
-    if (error != 0)
-        return error;
-    struct task *owner = load_relaxed(&m->owner); // if ours, it stays ours
-    if (unmark(owner) != task)
-        return -EPERM;
-    drop(m, task);
-    owner = task;
-    if (cas_release(&m->owner, &owner, NULL)) // M1, P1
-        return 0;
-    lock_acquire(&m->lock);
-    hand_on(m);
-    lock_release(&m->lock);
-    return 0;
+    return m == NULL ? -EINVAL : mutex_unlock(m);
 }

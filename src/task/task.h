@@ -114,11 +114,29 @@ struct label {
     char value[WEFT_NAME_MAX];
 };
 
-// A mutex, seen by the task that holds it: the head of struct mutex.
+// An object, seen by the task that holds it: the head of struct object
+// (sync/object.h), or of a struct hold.
 struct held {
     struct held *next; // taken before this one by the same task
     const char *name;  // or NULL
+    uint32_t kind;     // OBJECT_KIND of an object while it is initialised;
+                       // HELD_SHARED of a struct hold
 };
+
+#define HELD_SHARED (WEFT_OBJECT_MAGIC + UINT32_C(0xff))
+
+// An object, seen by one of several that hold it together.
+struct hold {
+    struct held held;
+    const void *object;     // never changes while it is in use
+    atomic_u64 taken_pc;    // 0: not yet granted, while its holder waits; by
+                            // whoever grants it, under the object's lock
+    atomic_u64 taken_since; // ticks; the same. Relaxed, both: figures, which
+                            // a dump may read meanwhile
+};
+
+// How many such a task has at hand; further ones are allocated.
+enum { HOLDS_MAX = 4 };
 
 struct task;
 
@@ -134,9 +152,11 @@ struct task_owner {
 struct task_top {
     char name[WEFT_NAME_MAX];
     struct label *labels; // owned; newest first
-    struct fiber fiber;
     uint64_t first_count; // the state's count when the task was spawned
+    struct fiber fiber;   // from here on of no interest for dumps
     bool canary;          // stands in for a guard page (stack.c)
+    uint8_t holds_used;   // a bit for each of `holds`
+    struct hold holds[HOLDS_MAX];
 };
 
 // Fields without another word are written by the task itself or by the worker
@@ -173,7 +193,7 @@ struct task {
     uintptr_t site;           // pc of its spawn
                               //
     uint64_t parent;          // id, or 0
-    struct held *held;        // mutexes it holds, newest first
+    struct held *held;        // what it holds, newest first
     struct lock lock;         // guards join, joiner, and the end
     uint32_t tag;             // of its runtime; never changes
     struct waiter *joiner;    // under `lock`

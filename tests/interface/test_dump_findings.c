@@ -558,8 +558,8 @@ static void test_no_false_deadlock(void **state)
     }
     for (unsigned n = 0; n < scaled(1000); n++) {
         weft_dump *dump = take(runtime);
-        if (info_of(dump).consistent)
-            expect_is(info_of(dump).findings, 0);
+        for (size_t i = 0; i < info_of(dump).findings; i++)
+            expect(finding_at(dump, i).rule != WEFT_RULE_DEADLOCK);
         weft_dump_free(dump);
     }
     atomic_store(&stop, true);

@@ -4,8 +4,10 @@
 // against itself; the text for what a person relies on.
 #include <errno.h>
 #include <limits.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "support/dumps.h"
@@ -571,6 +573,138 @@ static void test_bad_options(void **state)
     expect_is(weft_runtime_free(runtime), 0);
 }
 
+// ---- Printed by a task ----
+
+enum { GIVE_UP_S = 60 };
+
+// A stream that takes what is written only once another task has run.
+static sem_t other_ran;
+static atomic_bool was_held;
+
+static ssize_t write_late(void *cookie, const char *bytes, size_t size)
+{
+    struct timespec limit;
+
+    (void)cookie, (void)bytes;
+    expect_is(clock_gettime(CLOCK_REALTIME, &limit), 0);
+    limit.tv_sec += GIVE_UP_S;
+    while (sem_timedwait(&other_ran, &limit) != 0)
+        if (errno != EINTR) {
+            atomic_store(&was_held, true);
+            break;
+        }
+    sem_post(&other_ran); // for what is written next
+    return (ssize_t)size;
+}
+
+static void *run_other(void *arg)
+{
+    sem_post(&other_ran);
+    return arg;
+}
+
+enum printer { TEXT, JSON, TRACE, PRINTERS };
+
+static int print_as(enum printer printer, const weft_dump *dump,
+                    const weft_trace *trace, FILE *file)
+{
+    switch (printer) {
+    case TEXT:
+        return weft_dump_print_text(dump, NULL, file);
+    case JSON:
+        return weft_dump_print_json(dump, NULL, file);
+    default:
+        return weft_trace_print(trace, file);
+    }
+}
+
+// With its only worker held up by the printing, the other task could not run.
+static void print_late(enum printer printer, const weft_dump *dump,
+                       const weft_trace *trace)
+{
+    cookie_io_functions_t functions = {.write = write_late};
+    FILE *file = fopencookie(NULL, "w", functions);
+    weft_task other;
+
+    expect(file != NULL);
+    expect_is(setvbuf(file, NULL, _IONBF, 0), 0);
+    expect_is(sem_init(&other_ran, 0, 0), 0);
+    expect_is(weft_task_spawn(NULL, run_other, NULL, &other), 0);
+    expect_is(print_as(printer, dump, trace, file), 0);
+    expect(!atomic_load(&was_held));
+    expect_is(weft_task_join(other, WEFT_NEVER, NULL), 0);
+    expect_is(fclose(file), 0);
+}
+
+static void check_frames(const weft_dump *dump, const weft_trace *trace)
+{
+    enum weft_stack_end end;
+    const uintptr_t *pcs;
+    weft_frame of_dump, of_trace;
+    size_t count;
+
+    expect_is(weft_trace_get_pcs(trace, &pcs, &count, &end), 0);
+    expect(weft_dump_get_frames(dump, pcs[0], &of_dump, 1) >= 1);
+    expect(weft_trace_get_frames(trace, pcs[0], &of_trace, 1) >= 1);
+    expect(of_dump.pc == pcs[0] && of_trace.pc == pcs[0]);
+    expect(of_dump.offset == of_trace.offset && of_dump.offset != 0);
+}
+
+static void *print_in_task(void *arg)
+{
+    weft_trace *trace;
+    weft_dump *dump;
+
+    (void)arg;
+    expect_is(weft_trace_self(&trace), 0);
+    for (enum printer printer = TEXT; printer < PRINTERS; printer++) {
+        expect_is(weft_dump_take(weft_runtime_self(), &dump), 0);
+        print_late(printer, dump, trace);
+        weft_dump_free(dump);
+    }
+    expect_is(weft_dump_take(weft_runtime_self(), &dump), 0);
+    check_frames(dump, trace);
+    weft_dump_free(dump);
+    weft_trace_free(trace);
+    return NULL;
+}
+
+static void test_task_prints(void **state)
+{
+    weft_runtime_options options = {.size = sizeof options, .workers = 1};
+
+    (void)state;
+    expect_is(weft_run(&options, print_in_task, NULL, NULL), 0);
+}
+
+// What a cancelled task prints is whole all the same.
+static void *print_cancelled(void *arg)
+{
+    weft_dump *dump;
+    size_t size;
+    char *text;
+    FILE *file = open_memstream(&text, &size);
+
+    (void)arg;
+    expect(file != NULL);
+    expect_is(weft_dump_take(weft_runtime_self(), &dump), 0);
+    expect_is(weft_task_cancel(weft_task_self()), 0);
+    expect_is(weft_dump_print_json(dump, NULL, file), 0);
+    expect_is(fclose(file), 0);
+    expect(strstr(text, "\"findings\": [") != NULL); // the last of its parts
+    free(text);
+    weft_dump_free(dump);
+    return NULL;
+}
+
+static void test_cancelled_prints(void **state)
+{
+    weft_runtime_options options = {.size = sizeof options, .workers = 2};
+
+    (void)state;
+    expect_is(weft_run(&options, print_cancelled, NULL, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -585,6 +719,8 @@ int main(void)
         cmocka_unit_test(test_text_empty),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_task_prints),
+        cmocka_unit_test(test_cancelled_prints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

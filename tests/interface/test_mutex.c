@@ -9,6 +9,7 @@
 
 #include "support/child.h"
 #include "support/tasks.h"
+#include "support/threads.h"
 
 #define MS WEFT_MILLISECOND
 
@@ -95,6 +96,18 @@ static void *exclude_tries(void *arg)
     expect_is(shared.number, (long)TASKS * shared.rounds);
     expect_is(weft_mutex_deinit(&shared.mutex), 0);
     return arg;
+}
+
+static void test_tasks_and_threads_exclude_each_other(void **state)
+{
+    (void)state;
+    for (unsigned workers = 1; workers <= 4; workers *= 2) {
+        struct shared shared = {.rounds = scaled(300)};
+        assert_int_equal(weft_mutex_init(&shared.mutex, "mixed"), 0);
+        run_mixed(workers, 5, 3, add_under_mutex, &shared);
+        assert_int_equal(shared.number, 8 * shared.rounds);
+        assert_int_equal(weft_mutex_deinit(&shared.mutex), 0);
+    }
 }
 
 static void test_trying_excludes_too(void **state)
@@ -303,15 +316,38 @@ static void test_waiters_give_up(void **state)
 
 // ---- Misuse. ----
 
-static void *unlock_it(void *arg)
+static void *try_it(void *mutex)
 {
-    return (void *)(intptr_t)weft_mutex_unlock(arg);
+    return (void *)(intptr_t)weft_mutex_try_lock(mutex);
+}
+
+static void *lock_and_unlock(void *mutex)
+{
+    expect_is(weft_mutex_lock(mutex, WEFT_NEVER), 0);
+    return (void *)(intptr_t)weft_mutex_unlock(mutex);
+}
+
+static void *unlock_it_there(void *mutex)
+{
+    return (void *)(intptr_t)weft_mutex_unlock(mutex);
+}
+
+static void *unlock_another_s(void *arg)
+{
+    weft_mutex mutex = WEFT_MUTEX_INIT("misused");
+
+    expect_is(weft_mutex_lock(&mutex, WEFT_NEVER), 0);
+    expect_is(join(spawn(unlock_it_there, &mutex)), -EPERM);
+    expect_is(weft_mutex_try_lock(&mutex), -EDEADLK);
+    expect_is(weft_mutex_unlock(&mutex), 0);
+    expect_is(weft_mutex_deinit(&mutex), 0);
+    return arg;
 }
 
 static void *misuse(void *arg)
 {
     weft_mutex mutex;
-    weft_mutex zero = {{0}};
+    static weft_mutex zero;
 
     expect_is(weft_mutex_lock(NULL, WEFT_NEVER), -EINVAL);
     expect_is(weft_mutex_try_lock(NULL), -EINVAL);
@@ -327,7 +363,6 @@ static void *misuse(void *arg)
     expect_is(weft_mutex_lock(&mutex, WEFT_NEVER), -EDEADLK);
     expect_is(weft_mutex_try_lock(&mutex), -EDEADLK);
     expect_is(weft_mutex_deinit(&mutex), -EBUSY);
-    expect_is(join(spawn(unlock_it, &mutex)), -EPERM);
     expect_is(weft_mutex_try_lock(&mutex), -EDEADLK); // ours all the while
     expect_is(weft_mutex_unlock(&mutex), 0);
     expect_is(weft_mutex_unlock(&mutex), -EPERM);
@@ -340,16 +375,60 @@ static void *misuse(void *arg)
 static void test_misuse_is_refused(void **state)
 {
     (void)state;
-    weft_mutex mutex;
-
     run(misuse);
+    run(unlock_another_s);
     assert_int_equal(weft_mutex_init(NULL, "none"), -EINVAL);
     assert_int_equal(weft_mutex_deinit(NULL), -EINVAL);
-    assert_int_equal(weft_mutex_init(&mutex, NULL), 0);
-    assert_int_equal(weft_mutex_lock(&mutex, WEFT_NEVER), -EPERM);
-    assert_int_equal(weft_mutex_try_lock(&mutex), -EPERM);
-    assert_int_equal(weft_mutex_unlock(&mutex), -EPERM);
+    misuse(NULL); // the main thread's turn
+}
+
+// What a thread holds another thread does not, nor does a task.
+static void test_a_thread_holds_it(void **state)
+{
+    (void)state;
+    weft_mutex mutex = WEFT_MUTEX_INIT("thread's");
+    weft_runtime *runtime = start_with(1);
+
+    assert_int_equal(weft_mutex_lock(&mutex, WEFT_NEVER), 0);
+    assert_int_equal(join_thread(start_thread(unlock_it_there, &mutex)),
+                     -EPERM);
+    assert_int_equal(join(spawn_on(runtime, unlock_it_there, &mutex)), -EPERM);
+    weft_task task = spawn_on(runtime, try_it, &mutex);
+    assert_int_equal(join(task), -EBUSY);
+    task = spawn_on(runtime, lock_and_unlock, &mutex);
+    until_waiting_in(runtime, task, WEFT_WAIT_MUTEX);
+    assert_int_equal(weft_mutex_unlock(&mutex), 0);
+    assert_int_equal(join(task), 0);
+    assert_int_equal(weft_mutex_lock(&mutex, 0), 0);
+    assert_int_equal(weft_mutex_unlock(&mutex), 0);
     assert_int_equal(weft_mutex_deinit(&mutex), 0);
+    assert_int_equal(weft_runtime_free(runtime), 0);
+}
+
+static weft_mutex at_file_scope = WEFT_MUTEX_INIT("static");
+
+static void *use_static(void *arg)
+{
+    enum { TASKS = 4 };
+    weft_task tasks[TASKS];
+
+    expect_is(weft_mutex_lock(&at_file_scope, WEFT_NEVER), 0);
+    for (int i = 0; i < TASKS; i++)
+        tasks[i] = spawn(lock_and_unlock, &at_file_scope);
+    until_waiting(tasks[TASKS - 1], WEFT_WAIT_MUTEX);
+    expect_is(weft_mutex_unlock(&at_file_scope), 0);
+    for (int i = 0; i < TASKS; i++)
+        expect_is(join(tasks[i]), 0);
+    return arg;
+}
+
+static void test_it_may_be_static(void **state)
+{
+    (void)state;
+    run(use_static);
+    assert_int_equal(weft_mutex_deinit(&at_file_scope), 0);
+    assert_int_equal(weft_mutex_init(&at_file_scope, "again"), 0);
+    run(use_static);
 }
 
 // Several held at once, given back in any order.
@@ -413,12 +492,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_tasks_and_threads_exclude_each_other),
         cmocka_unit_test(test_trying_excludes_too),
         cmocka_unit_test(test_deadlines_and_cancelling_under_way),
         cmocka_unit_test(test_first_come_first_served),
         cmocka_unit_test(test_it_is_handed_on),
         cmocka_unit_test(test_waiters_give_up),
         cmocka_unit_test(test_misuse_is_refused),
+        cmocka_unit_test(test_a_thread_holds_it),
+        cmocka_unit_test(test_it_may_be_static),
         cmocka_unit_test(test_many_held_at_once),
         cmocka_unit_test(test_ending_while_holding_is_told),
     };

@@ -196,8 +196,15 @@ static inline void maker_finish(weft_dump *dump)
                 continue;
             *MAKER_ADD(dump->held, dump->held_count) = j;
             dump->tasks[i].held_count++;
+            dump->objects[j].holder = (uint32_t)dump->held_count - 1;
+            dump->objects[j].holder_count = 1;
         }
     }
+    dump->holders = calloc(dump->held_count + 1, sizeof(uint32_t));
+    ensure(dump->holders);
+    for (uint32_t i = 0; i < dump->task_count; i++)
+        for (uint32_t j = 0; j < dump->tasks[i].held_count; j++)
+            dump->holders[dump->tasks[i].held + j] = i;
 }
 
 #endif

@@ -382,6 +382,48 @@ static void no_stall(void **state)
     expect_none(dump);
 }
 
+// A thread holds it: that is seen, too. What nobody holds may well be long in
+// coming.
+static void held_by_no_task(void **state)
+{
+    static const enum weft_object_kind kinds[] = {
+        WEFT_OBJECT_MUTEX, WEFT_OBJECT_RWLOCK, WEFT_OBJECT_SEMAPHORE,
+        WEFT_OBJECT_COND,  WEFT_OBJECT_EVENT,  WEFT_OBJECT_WAITGROUP};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        weft_dump *dump = begin();
+        maker_object(dump, kinds[i], "m", 0, 0);
+        add_crowd(dump, 10, 10, WEFT_WAIT_EVENT, 0);
+        expect_none(dump);
+    }
+    weft_dump *dump = begin();
+    maker_object(dump, WEFT_OBJECT_MUTEX, "m", 0, 0);
+    dump->objects[0].owner_tid = 77;
+    dump->objects[0].held_ns = 60 * SECOND;
+    add_crowd(dump, 10, 10, WEFT_WAIT_MUTEX, 0);
+    judge(dump);
+    assert_int_equal(only(dump, WEFT_RULE_STALL)->task_count, 0);
+    weft_dump_free(dump);
+}
+
+// A semaphore's permit may be given by another than who took it.
+static void semaphore_is_likely(void **state)
+{
+    weft_dump *dump = begin();
+    uint32_t mutex = maker_object(dump, WEFT_OBJECT_MUTEX, "m", 1, 0);
+    uint32_t semaphore = maker_object(dump, WEFT_OBJECT_SEMAPHORE, "s", 2, 0);
+
+    (void)state;
+    add_for(dump, 1, WEFT_WAIT_SEMAPHORE, semaphore);
+    add_for(dump, 2, WEFT_WAIT_MUTEX, mutex);
+    judge(dump);
+    const struct model_finding *found = only(dump, WEFT_RULE_DEADLOCK);
+    assert_int_equal(found->certainty, WEFT_CERTAINTY_LIKELY);
+    assert_int_equal(found->severity, WEFT_SEVERITY_ERROR);
+    weft_dump_free(dump);
+}
+
 // Two objects lead to one root: told once, for the one with more waiters.
 static void one_root(void **state)
 {
@@ -665,6 +707,8 @@ int main(void)
         cmocka_unit_test(asleep_in_a_deadlock),
         cmocka_unit_test(stall),
         cmocka_unit_test(no_stall),
+        cmocka_unit_test(held_by_no_task),
+        cmocka_unit_test(semaphore_is_likely),
         cmocka_unit_test(one_root),
         cmocka_unit_test(no_work),
         cmocka_unit_test(nobody_receives),

@@ -46,7 +46,7 @@ static struct symbols *make_full(struct model_module **ret_modules,
 
     assert_int_equal(symbols_lookup(symbols, places[TRANSFER_41], &frame, 1),
                      1);
-    if (symbols_are_full(symbols))
+    if (!symbols_limit(symbols))
         return symbols;
     symbols_free(symbols);
     model_free_modules(*ret_modules, *ret_count);
@@ -468,7 +468,7 @@ static void traces(void **state)
     assert_true(weft_trace_get_frames(trace, pcs[0], frames, FRAMES) >= 1);
     assert_int_equal(weft_trace_print(trace, file), 0);
     fclose(file);
-    if (symbols_are_full(trace->names))
+    if (!symbols_limit(trace->names))
         assert_string_equal(text,
                             "innermost (inlined)           app/inline.h:12\n"
                             "between (inlined)             app/inline.h:23\n"

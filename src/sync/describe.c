@@ -1,0 +1,64 @@
+// describe.c -- What a dump shows of each kind of object.
+#include "sync/barrier.h"
+#include "sync/event.h"
+#include "sync/mutex.h"
+#include "sync/once.h"
+#include "sync/rwlock.h"
+#include "sync/semaphore.h"
+#include "sync/waitgroup.h"
+
+// A condition has nothing but its head; a channel is no struct object.
+static const size_t sizes[] = {
+    [WEFT_OBJECT_MUTEX] = sizeof(struct mutex),
+    [WEFT_OBJECT_RWLOCK] = sizeof(struct rwlock),
+    [WEFT_OBJECT_SEMAPHORE] = sizeof(struct semaphore),
+    [WEFT_OBJECT_COND] = sizeof(struct object),
+    [WEFT_OBJECT_EVENT] = sizeof(struct event),
+    [WEFT_OBJECT_BARRIER] = sizeof(struct barrier),
+    [WEFT_OBJECT_ONCE] = sizeof(struct once),
+    [WEFT_OBJECT_WAITGROUP] = sizeof(struct waitgroup),
+};
+
+_Static_assert(sizeof(struct semaphore) <= OBJECT_WORDS_MAX * 8 &&
+                   sizeof(struct rwlock) <= OBJECT_WORDS_MAX * 8 &&
+                   sizeof(struct once) <= OBJECT_WORDS_MAX * 8,
+               "the largest objects");
+
+size_t object_size(const struct object *object)
+{
+    uint32_t kind = object->held.kind - OBJECT_KIND(0);
+
+    return kind < sizeof sizes / sizeof *sizes ? sizes[kind] : 0;
+}
+
+void object_describe(const struct object *object,
+                     struct object_facts *ret_facts)
+{
+    *ret_facts = (struct object_facts){0};
+    switch ((enum weft_object_kind)(object->held.kind - OBJECT_KIND(0))) {
+    case WEFT_OBJECT_MUTEX:
+        mutex_describe((const struct mutex *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_RWLOCK:
+        rwlock_describe((const struct rwlock *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_SEMAPHORE:
+        semaphore_describe((const struct semaphore *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_EVENT:
+        event_describe((const struct event *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_BARRIER:
+        barrier_describe((const struct barrier *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_ONCE:
+        once_describe((const struct once *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_WAITGROUP:
+        waitgroup_describe((const struct waitgroup *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_COND:    // has nothing but its waiters
+    case WEFT_OBJECT_CHANNEL: // is no struct object
+        break;
+    }
+}
