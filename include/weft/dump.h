@@ -106,10 +106,10 @@ typedef struct weft_dump_info {
     int64_t process_start_ns; // since 1970 UTC
     int64_t pause_ns;         // first worker stopped to released
     int64_t total_ns;         // request to result
-    int64_t slice_ns;         // longest time that a worker captured at a stretch
-    bool consistent;          // one moment for all tasks but those running
-    bool complete;            // nothing is missing
-    const char *problem;      // what is missing and why, or NULL
+    int64_t slice_ns;    // longest time that a worker captured at a stretch
+    bool consistent;     // one moment for all tasks but those running
+    bool complete;       // nothing is missing
+    const char *problem; // what is missing and why, or NULL
     int pid;
     const char *runtime; // its name
     size_t tasks, workers, stacks, objects, sites, findings;

@@ -134,7 +134,7 @@ const struct model_peers *graph_peers(const struct weft_dump *dump,
 void graph_each_waiter(struct judge *judge, uint32_t task, bool likely,
                        void (*see)(void *arg, uint32_t task), void *arg);
 
-// A task that holds an object: one that waits, if there is one. WEFT_NONE: none.
+// A task that holds an object, or WEFT_NONE: one that waits, if there is one.
 uint32_t graph_holder(const struct weft_dump *dump, uint32_t object);
 
 // The task that `m` waits for, as far as that is one, and through which object
