@@ -1,6 +1,6 @@
 // weft.c -- The public runtime: puts the parts together, and takes them apart.
 //
-// The one file that knows all folders. Without its three lines about dumps a
+// The one file that knows all folders. Without its lines about dumps a
 // runtime works as before, and has none.
 #include <weft/weft.h>
 
@@ -11,10 +11,13 @@
 
 #include "dump/overflow.h"
 #include "dump/rendezvous.h"
+#include "dump/rules.h"
 #include "dump/standing.h"
 #include "dump/trace.h"
 #include "io/fd.h"
+#include "report/settings.h"
 #include "report/signal.h"
+#include "report/watch.h"
 #include "sched/runtime.h"
 #include "sync/outside.h"
 
@@ -59,7 +62,28 @@ static int check(const weft_runtime_options *o)
     return signal_check(o->dump_signal) ? 0 : -EINVAL;
 }
 
-static void settle(struct weft_runtime *runtime, const weft_runtime_options *o)
+// What is said of findings and of the watch, here and by the environment.
+struct settings {
+    weft_finding_options find;
+    weft_watch_options watch;
+    int64_t no_yield_ns;
+    bool watched;
+};
+
+static int read_settings(const weft_runtime_options *o,
+                         struct settings *ret_settings)
+{
+    ret_settings->no_yield_ns = o->no_yield_ns;
+    return settings_find(o->findings, &ret_settings->find,
+                         &ret_settings->no_yield_ns) &&
+                   settings_watch(o->watch, &ret_settings->watch,
+                                  &ret_settings->watched)
+               ? 0
+               : -EINVAL;
+}
+
+static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
+                   const struct settings *settings)
 {
     const char *name = o->name == NULL ? "weft" : o->name;
     size_t stack = o->stack_size == 0 ? 64 << 10 : o->stack_size;
@@ -67,8 +91,10 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o)
     memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     runtime->stack_class = stack_class(stack);
     runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
-    runtime->no_yield_ns =
-        o->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND : o->no_yield_ns;
+    runtime->no_yield_ns = settings->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND
+                                                      : settings->no_yield_ns;
+    runtime->ready_ns = settings->find.ready_ns;
+    runtime->asleep_ns = settings->find.asleep_ns;
     runtime->dump_patience_ns = patience_ns(o);
     runtime->dump_grace_ns = grace_ns(o);
     runtime->capture_signal = capture_signal(o);
@@ -82,7 +108,8 @@ static unsigned workers(const weft_runtime_options *o)
 }
 
 // Everything between the memory and the threads.
-static int start(struct weft_runtime *runtime, const weft_runtime_options *o)
+static int start(struct weft_runtime *runtime, const weft_runtime_options *o,
+                 const struct settings *settings)
 {
     int error = runtime_init(runtime, workers(o));
 
@@ -92,19 +119,30 @@ static int start(struct weft_runtime *runtime, const weft_runtime_options *o)
     if (error != 0)
         goto no_fds;
     overflow_print = trace_print_pcs;
+    error = rules_new(runtime, &settings->find);
+    if (error != 0)
+        goto no_rules;
     error = rendezvous_new(runtime);
     if (error != 0)
         goto no_rendezvous;
     error = signal_begin(runtime, o->dump_signal, o->dump_path);
     if (error != 0)
         goto no_signal;
+    if (settings->watched)
+        error = watch_begin(runtime, &settings->watch);
+    if (error != 0)
+        goto no_watch;
     error = runtime_start(runtime);
     if (error == 0)
         return 0;
+    watch_end(runtime);
+no_watch:
     signal_end(runtime);
 no_signal:
     rendezvous_free(runtime);
 no_rendezvous:
+    rules_free(runtime);
+no_rules:
     fd_table_free(runtime->fds);
 no_fds:
     runtime_deinit(runtime);
@@ -117,14 +155,16 @@ int weft_runtime_new(const weft_runtime_options *options,
     weft_runtime_options defaults = {.size = sizeof defaults};
     const weft_runtime_options *o = options == NULL ? &defaults : options;
     struct weft_runtime *runtime;
+    struct settings settings;
 
-    if (ret_runtime == NULL || check(o) != 0)
+    if (ret_runtime == NULL || check(o) != 0 ||
+        read_settings(o, &settings) != 0)
         return -EINVAL;
     runtime = calloc(1, sizeof *runtime);
     if (runtime == NULL)
         return -ENOMEM;
-    settle(runtime, o);
-    int error = start(runtime, o);
+    settle(runtime, o, &settings);
+    int error = start(runtime, o, &settings);
     if (error != 0) {
         free(runtime);
         return error;
@@ -170,9 +210,11 @@ int weft_runtime_free(weft_runtime *runtime)
         return 0;
     outside_enter(&outsider, NULL, runtime);
     runtime_stop(runtime);
+    watch_end(runtime);
     signal_end(runtime);
     rendezvous_free(runtime);
     outside_leave(&outsider);
+    rules_free(runtime);
     fd_table_free(runtime->fds);
     runtime_deinit(runtime);
     free(runtime);

@@ -176,8 +176,25 @@ class Checker:
                             f"{where}: task {number} is not listed")
             for name in finding["objects"]:
                 self.object(name, where)
+            self.index("sites", finding["spawn_site"], where)
+            self.expect(len(finding["now_in"]) == len(finding["tasks"]),
+                        f"{where}: now_in and tasks differ")
+            self.check_chain(finding, where)
             if finding["rule"] == "deadlock":
                 self.check_cycle(finding, where)
+
+    def check_chain(self, finding, where):
+        """Each task of a chain waits for an object that the next serves."""
+        chain = finding["chain"]
+        if chain:
+            self.expect([link["task"] for link in chain] == finding["tasks"],
+                        f"{where}: chain and tasks differ")
+        for link, after in zip(chain, chain[1:]):
+            wait = self.tasks.get(link["task"], {}).get("wait")
+            self.expect(wait and wait["object"] == after["object"],
+                        f"{where}: task {link['task']} does not wait so")
+        for link in chain:
+            self.object(link["object"], where)
 
     def check_cycle(self, finding, where):
         cycle = finding["cycle"]
@@ -192,12 +209,14 @@ class Checker:
             wait = task["wait"] if task else None
             self.expect(wait and wait["object"] == edge["waits_for"],
                         f"{where}: task {edge['task']} does not wait so")
-            if edge["waits_for"] in self.objects:
-                target = self.objects[edge["waits_for"]]
+            target = self.objects.get(edge["waits_for"])
+            if target and target["kind"] == "channel":
+                continue  # it has no holder
+            if target:
                 self.expect(not target["holders_complete"]
                             or edge["held_by"] in target["holders"],
                             f"{where}: {edge['waits_for']} has other holders")
-            elif wait:
+            elif wait and wait["kind"] != "scope":
                 self.expect(wait.get("task") == edge["held_by"],
                             f"{where}: task {edge['task']} joins another")
 

@@ -79,8 +79,16 @@ enum weft_thread_state {
 };
 
 enum weft_rule {
-    WEFT_RULE_DEADLOCK,
-    WEFT_RULE_NO_YIELD,
+    WEFT_RULE_DEADLOCK,   // tasks wait for each other
+    WEFT_RULE_NO_YIELD,   // a task keeps its worker and runs
+    WEFT_RULE_ALL_ASLEEP, // every task waits, and nothing can wake one
+    WEFT_RULE_STALL,      // many wait for one object, and none gets it
+    WEFT_RULE_LOST_PEER,  // the other side of a channel has ended
+    WEFT_RULE_SYSCALL,    // a task keeps its worker in a system call
+    WEFT_RULE_READY,      // a task could run and is not run
+    WEFT_RULE_STACK,      // a stack is nearly full
+    WEFT_RULE_GROWTH,     // tasks of one spawn site become more and more
+    WEFT_RULE_COUNT,      // how many rules there are
 };
 
 enum weft_severity {
@@ -90,9 +98,9 @@ enum weft_severity {
 };
 
 enum weft_certainty {
-    WEFT_CERTAINTY_PROVEN,
-    WEFT_CERTAINTY_LIKELY,
-    WEFT_CERTAINTY_THRESHOLD,
+    WEFT_CERTAINTY_PROVEN,    // seen at one moment, and without a way out
+    WEFT_CERTAINTY_LIKELY,    // there may be a way out that weft cannot see
+    WEFT_CERTAINTY_THRESHOLD, // a fact; that it is too much is a setting
 };
 
 // Why a stack's frames end where they end.
@@ -231,9 +239,12 @@ typedef struct weft_dump_finding {
     enum weft_certainty certainty;
     int64_t since_ns;     // for how long, before the meeting
     int64_t threshold_ns; // of a threshold rule, or 0
-    size_t tasks;         // tasks in the finding, in the order of its cycle
+    size_t tasks;         // tasks listed in it, in the order of its chain
     size_t behind;        // further tasks blocked behind these
     uint32_t worker;      // index, or WEFT_NONE
+    uint32_t object;      // index of what it is about, or WEFT_NONE
+    uint32_t site;        // index of the spawn site it is about, or WEFT_NONE
+    uint64_t count;       // tasks concerned; `tasks` may list the worst alone
 } weft_dump_finding;
 
 // Takes a dump of a runtime. Workers meet between two tasks, or 250 ms pass, in
@@ -242,9 +253,8 @@ typedef struct weft_dump_finding {
 // outside if it sits in a system call, which is not disturbed; if it runs,
 // a signal (the runtime's capture_signal) interrupts it for a moment, in which
 // no system call of its ends early. Threads besides the workers are read after
-// that: see weft_dump_thread. The findings are deadlocks through joins and
-// whatever has a holder (mutex, rwlock, semaphore of one permit, once; not yet
-// scopes and channels), and tasks that do not yield.
+// that: see weft_dump_thread. What the findings speak of is set by the runtime's
+// options (findings.h).
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
 // tasks of the runtime, which park (without a deadline; the wait is bounded by
@@ -314,8 +324,10 @@ WEFT_API int weft_dump_get_site(const weft_dump *dump, size_t index,
 WEFT_API int weft_dump_get_finding(const weft_dump *dump, size_t index,
                                    weft_dump_finding *ret_finding);
 
-// The id of the `which`-th task of finding `index`, and the object it holds
-// that the one before it in the cycle waits for, or WEFT_NONE.
+// The id of the `which`-th task of finding `index`, and the object it holds (or
+// the channel it serves) that the one before it in the chain waits for, or
+// WEFT_NONE. In a deadlock the last stands before the first; in a stall all who
+// wait do.
 WEFT_API int weft_dump_get_finding_task(const weft_dump *dump, size_t index,
                                         size_t which, uint64_t *ret_task,
                                         uint32_t *ret_object);
@@ -353,6 +365,13 @@ typedef struct weft_print_options {
 WEFT_API int weft_dump_print_text(const weft_dump *dump,
                                   const weft_print_options *options,
                                   FILE *file);
+
+// Writes finding `index` alone as that text shows it: a sentence, the chain,
+// and what to look at.
+// Errors: -EINVAL, -ENOENT, -ENOMEM, and what writing gives.
+WEFT_API int weft_dump_print_finding(const weft_dump *dump, size_t index,
+                                     const weft_print_options *options,
+                                     FILE *file);
 
 // Writes a dump as a JSON document, "format": "weft-dump", for programs; its
 // schema is doc/weft-dump.schema.json. As weft_dump_print_text otherwise.

@@ -3,6 +3,7 @@
 #define WEFT_RUNTIME_H
 
 #include <weft/base.h>
+#include <weft/findings.h>
 
 WEFT_BEGIN
 
@@ -46,6 +47,12 @@ typedef struct weft_runtime_options {
     // device or a pipe is written to. Copied. Default: the environment
     // variable WEFT_DUMP_FILE, or nowhere.
     const char *dump_path;
+    // When the rules of a dump's findings speak. Copied. Default NULL: as the
+    // environment variable WEFT_FINDINGS says; see findings.h.
+    const weft_finding_options *findings;
+    // Dumps that the runtime takes by itself. Copied. Default NULL: as the
+    // environment variable WEFT_WATCH says, or none; see findings.h.
+    const weft_watch_options *watch;
 } weft_runtime_options;
 
 // Starts a runtime and its workers. `options` may be NULL. The runtime is the

@@ -9,6 +9,7 @@
 #include <weft/cond.h>
 #include <weft/dump.h>
 #include <weft/event.h>
+#include <weft/findings.h>
 #include <weft/metrics.h>
 #include <weft/mutex.h>
 #include <weft/net.h>

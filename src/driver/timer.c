@@ -150,6 +150,14 @@ void timers_cancel(struct timers *timers, struct timer *timer)
     lock_release(&timers->lock);
 }
 
+bool timers_any(struct timers *timers)
+{
+    lock_acquire(&timers->lock);
+    bool any = timers->count > 0;
+    lock_release(&timers->lock);
+    return any;
+}
+
 int64_t timers_sleep(struct timers *timers, int64_t deadline_ns)
 {
     lock_acquire(&timers->lock); // T2

@@ -44,6 +44,9 @@ bool timers_arm(struct timers *timers, struct timer *timer, int64_t deadline_ns,
 // be fired by it.
 void timers_cancel(struct timers *timers, struct timer *timer);
 
+// Whether any is armed.
+bool timers_any(struct timers *timers);
+
 // Until when the poller may sleep: the deadline given, or the earliest timer.
 // From here until timers_expire, an earlier arming says that it must be woken.
 int64_t timers_sleep(struct timers *timers, int64_t deadline_ns);

@@ -236,6 +236,9 @@ int weft_dump_get_finding(const weft_dump *dump, size_t index,
         .tasks = finding->task_count,
         .behind = finding->behind_count,
         .worker = finding->worker,
+        .object = finding->object,
+        .site = finding->site,
+        .count = finding->count,
     };
     return 0;
 }
@@ -253,7 +256,10 @@ int weft_dump_get_finding_task(const weft_dump *dump, size_t index,
     size_t before = (which ? which : finding->task_count) - 1;
 
     *ret_task = model_task(dump, finding->tasks[which]).id;
-    *ret_object = finding->objects ? finding->objects[before] : WEFT_NONE;
+    if (which == 0 && finding->rule != WEFT_RULE_DEADLOCK)
+        *ret_object = finding->object;
+    else
+        *ret_object = finding->objects ? finding->objects[before] : WEFT_NONE;
     return 0;
 }
 

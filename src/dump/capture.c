@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "dump/objects.h"
 #include "dump/unchecked.h"
+#include "sync/scope.h"
 
 // ---- Caches of unwind rules, kept from dump to dump ----
 
@@ -173,6 +174,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
     };
     r->shape = (struct shape){
         .parent = copy->parent,
+        .scope = scope_address(copy),
         .stack = WEFT_NONE,
         .site = store_site(picture->store, copy->site),
         .object = WEFT_NONE,
@@ -209,7 +211,7 @@ static void read_wait(struct reading *r)
     if (deadline != WEFT_NEVER)
         r->extra.timeout_in_ns =
             deadline > r->picture->now_ns ? deadline - r->picture->now_ns : 0;
-    if (copy->wait_kind == WEFT_WAIT_JOIN)
+    if (copy->wait_kind == WEFT_WAIT_JOIN || copy->wait_kind == WEFT_WAIT_SCOPE)
         r->shape.wait_task = (uintptr_t)copy->wait_object;
     if (copy->wait_kind == WEFT_WAIT_FD) {
         r->shape.wait_fd = copy->wait_fd;

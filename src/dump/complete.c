@@ -9,6 +9,7 @@
 
 #include "dump/calls.h"
 #include "dump/findings.h"
+#include "dump/rules.h"
 #include "dump/store.h"
 
 // ---- Tasks by slot ----
@@ -359,6 +360,7 @@ int dump_complete(struct weft_dump *dump, const struct workshop *shop)
         error = model_add_modules(dump);
     if (error == 0)
         error = add_process(dump);
+    dump->outsiders = rules_see_outsiders();
     if (error == 0)
         error = findings_add(dump);
     return error;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "dump/complete.h"
+#include "dump/rules.h"
 #include "dump/threads.h"
 #include "dump/unchecked.h"
 
@@ -348,7 +349,7 @@ int epoch_finish(struct epoch *epoch, struct weft_dump **ret_dump)
     int error = seal(epoch);
 
     dump->consistent = true;
-    dump->no_yield_ns = epoch->picture.runtime->no_yield_ns;
+    rules_attach(epoch->picture.runtime, epoch->picture.now, dump);
     dump->slice_ns = port_ticks_to_ns(load_relaxed(&epoch->longest)); // theirs
     if (error == 0)
         error = note_problem(epoch);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dump/elf_file.h"
+#include "dump/rules.h"
 #include "dump/store.h"
 
 // ---- Tasks. ----
@@ -48,7 +49,9 @@ static struct model_task unpack(const struct store *store,
         .state_ns = record->state_ns,
         .age_ns = record->age_ns,
         .cpu_ns = record->cpu_ns,
-        .wait_task = shape->wait_task,
+        .wait_task = shape->wait == WEFT_WAIT_SCOPE ? 0 : shape->wait_task,
+        .wait_scope = shape->wait == WEFT_WAIT_SCOPE ? shape->wait_task : 0,
+        .scope = shape->scope,
         .object = shape->object,
         .stack = shape->stack,
         .site = shape->site,
@@ -395,6 +398,7 @@ static void free_findings(struct weft_dump *dump)
         free(dump->findings[i].tasks);
         free(dump->findings[i].objects);
         free(dump->findings[i].behind);
+        free(dump->findings[i].detail);
     }
     free(dump->findings);
 }
@@ -410,6 +414,7 @@ static void free_tables(struct weft_dump *dump)
     free(dump->stacks);
     free(dump->pcs);
     free(dump->sites);
+    free(dump->channels);
     free(dump->text);
 }
 
@@ -446,6 +451,7 @@ void model_free(struct weft_dump *dump)
     free_findings(dump);
     model_free_modules(dump->modules, dump->module_count);
     free_tables(dump);
+    rules_drop(dump->rules);
     free(dump->index);
     free(dump);
 }

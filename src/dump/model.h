@@ -8,7 +8,7 @@
 #ifndef WEFT_DUMP_MODEL_H
 #define WEFT_DUMP_MODEL_H
 
-#include <weft/dump.h>
+#include <weft/findings.h>
 #include <weft/task.h>
 
 #include "base/lock.h"
@@ -25,6 +25,8 @@ struct model_task {
     int64_t cpu_ns;
     int64_t timeout_in_ns;
     uint64_t wait_task;   // id, or 0
+    uint64_t scope;       // address of the scope whose child it is, or 0
+    uint64_t wait_scope;  // of the one that it leaves, or 0
     uint32_t name;        // offset in `text`, or WEFT_NONE
     uint32_t labels;      // offset in `text` of key\0value\0..., or WEFT_NONE
     uint32_t object;      // index, or WEFT_NONE
@@ -58,6 +60,21 @@ struct model_object {
     uint32_t holder; // first entry in `holders`
     uint32_t holder_count;
     uint64_t used, limit;
+    uint32_t peers; // of a channel: index in `channels`; else WEFT_NONE
+};
+
+// Who has sent to a channel, or received from it, of late.
+enum { MODEL_PEERS = 3 };
+#define MODEL_OUTSIDE UINT64_MAX // a thread, or a task of another runtime
+
+struct model_peers {
+    uint64_t ids[MODEL_PEERS]; // newest first; 0: none; or MODEL_OUTSIDE
+    int64_t last_ns;           // when the newest did, before the meeting
+    bool more;                 // others did too, longer ago
+};
+
+struct model_channel {
+    struct model_peers sent, received;
 };
 
 struct model_stack {
@@ -83,12 +100,18 @@ struct model_finding {
     enum weft_certainty certainty;
     int64_t since_ns;
     int64_t threshold_ns;
-    uint32_t *tasks;     // task indexes, in the order of the cycle: each waits
-    uint32_t *objects;   // for objects[i], held by the next; WEFT_NONE: a join
-    uint32_t task_count; // both, and `behind`, are owned
+    uint32_t *tasks;   // task indexes. Deadlock and stall: a chain, each waits
+    uint32_t *objects; // for objects[i], held (or, a channel, served) by the
+    uint32_t task_count; // next; WEFT_NONE: for its end. All three are owned
     uint32_t *behind;    // task indexes
     uint32_t behind_count;
     uint32_t worker; // index, or WEFT_NONE
+    uint32_t object; // index, or WEFT_NONE: what all in a stall wait for
+    uint32_t site;   // index, or WEFT_NONE
+    uint64_t count;  // tasks concerned
+    int64_t figure;  // a rule's own: see the files find_*.c
+    uint64_t lost;   // lost peer: the id of the last one, ended, or 0
+    char *detail;    // owned, or NULL: what the descriptor of a call is
 };
 
 // A loaded module at the time of the dump.
@@ -111,6 +134,13 @@ struct weft_dump {
     int64_t pause_ns, total_ns;
     int64_t slice_ns;    // the longest that a capture kept a thread at a time
     int64_t no_yield_ns; // the runtime's threshold
+    weft_finding_options limits; // its others; zero: the default
+    struct rules *rules;         // one reference, or NULL: rules.h
+    int64_t mean_run_ns;         // of the runtime's tasks
+    uint32_t inject_length;      // tasks in the shared queue
+    int64_t away_until_ns;       // the machine stood still until then, before
+    int64_t away_ns;             // the meeting, and for so long; 0: never
+    bool outsiders;              // threads that weft does not know run
     int pid;
     bool consistent, complete;
     char *problem; // owned, or NULL
@@ -140,6 +170,8 @@ struct weft_dump {
     size_t pc_count;
     uintptr_t *sites;
     size_t site_count;
+    struct model_channel *channels; // what is known of channels beyond objects
+    size_t channel_count;
     struct model_finding *findings;
     size_t finding_count;
     struct model_module *modules;

@@ -87,6 +87,7 @@ static uint32_t add_object(const struct picture *picture, const void *at,
         .name = add_far_text(picture, copy->object.held.name),
         .address = (uintptr_t)at,
         .owner_task = WEFT_NONE,
+        .peers = WEFT_NONE,
     };
 
     object_describe(&copy->object, &facts);
@@ -109,6 +110,23 @@ static uint32_t find_object(const struct picture *picture, const void *at)
     return add_object(picture, at, &copy);
 }
 
+static void add_peers(const struct picture *picture,
+                      const struct channel_peers *from,
+                      struct model_peers *ret_peers)
+{
+    _Static_assert((int)CHANNEL_PEERS == (int)MODEL_PEERS, "all are kept");
+    for (uint32_t i = 0; i < MODEL_PEERS; i++) {
+        uint64_t id = from->ids[i];
+        if (id != 0)
+            id = CHANNEL_PEER_TAG(id) == picture->runtime->tag
+                     ? CHANNEL_PEER_ID(id)
+                     : MODEL_OUTSIDE;
+        ret_peers->ids[i] = id;
+    }
+    ret_peers->last_ns = ago(picture, from->last);
+    ret_peers->more = from->more;
+}
+
 static uint32_t find_channel(const struct picture *picture, const void *at,
                              bool sends)
 {
@@ -119,6 +137,9 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
                                                sizeof channel) < sizeof channel)
         return index;
     channel.name[sizeof channel.name - 1] = '\0';
+    struct model_channel about;
+    add_peers(picture, &channel.sent, &about.sent);
+    add_peers(picture, &channel.received, &about.received);
     struct model_object o = {
         .kind = WEFT_OBJECT_CHANNEL,
         .name = add_text(picture, channel.name),
@@ -126,6 +147,7 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
         .owner_task = WEFT_NONE,
         .used = sends ? channel.capacity : 0, // channel.h: as somebody waits
         .limit = channel.capacity,
+        .peers = store_channel(picture->store, &about),
     };
     return store_object(picture->store, &o);
 }

@@ -221,6 +221,7 @@ static void begin_worker(struct worker *worker)
     worker->standing = standing_begin(worker->runtime->capture_signal);
 }
 
+// What is set aside for its capture stays, for somebody may just be at it.
 static void end_worker(struct worker *worker)
 {
     standing_end(worker->standing);
@@ -568,6 +569,8 @@ void rendezvous_free(struct weft_runtime *runtime)
         lock_acquire(&rv->barrier.lock);
     }
     lock_release(&rv->barrier.lock);
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        free(runtime->workers[i].standing); // end_worker
     workshop_deinit(&rv->shop, runtime->worker_count);
     barrier_deinit(&rv->barrier);
     free(rv);

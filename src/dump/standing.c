@@ -571,5 +571,4 @@ void standing_end(struct standing *s)
         return;
     port_signal_admit(s->number, false);
     mine = NULL;
-    free(s);
 }

@@ -33,9 +33,10 @@ struct standing;
 // has no effect besides, is not raised by faults, and is not the C library's.
 bool standing_can_use(int number);
 
-// In the thread that is to be captured, before and after all captures: sets
+// In the thread that is to be captured, before and after all that it does: sets
 // memory aside for it and lets signal `number`, which can serve, through to it;
-// NULL: no memory, which standing_end takes too.
+// NULL: no memory, which standing_end takes too. The memory is given back by
+// free, once nobody captures the thread any more.
 struct standing *standing_begin(int number);
 void standing_end(struct standing *standing);
 

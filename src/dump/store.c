@@ -79,6 +79,7 @@ static bool init(struct store *s, uint32_t slots)
            shelf_init(&s->pcs, sizeof(uintptr_t), FRAMES_PER_SLOT * n) &&
            shelf_init(&s->sites, sizeof(uintptr_t), 2 * n) &&
            shelf_init(&s->objects, sizeof(struct model_object), 2 * objects) &&
+           shelf_init(&s->channels, sizeof(struct model_channel), n) &&
            shelf_init(&s->holdings, sizeof(struct holding), objects) &&
            shelf_init(&s->text, 1, TEXT_PER_SLOT * n) &&
            finder_init(&s->find_shape, 2 * n) &&
@@ -110,6 +111,7 @@ void store_free(struct store *s)
     shelf_deinit(&s->sites);
     shelf_deinit(&s->objects);
     shelf_deinit(&s->holdings);
+    shelf_deinit(&s->channels);
     shelf_deinit(&s->text);
     finder_deinit(&s->find_shape);
     finder_deinit(&s->find_stack);
@@ -357,6 +359,11 @@ uint32_t store_holding(struct store *store, const struct holding *holding)
     return put(store, &store->holdings, holding, 1);
 }
 
+uint32_t store_channel(struct store *store, const struct model_channel *channel)
+{
+    return put(store, &store->channels, channel, 1);
+}
+
 uint32_t store_text(struct store *store, const char *bytes, size_t size)
 {
     return put(store, &store->text, bytes, size);
@@ -478,6 +485,8 @@ static void hand_over(struct sealing *sealing, struct weft_dump *dump)
     dump->sites = item(&s->sites, 0);
     dump->objects = item(&s->objects, 0);
     dump->pcs = item(&s->pcs, 0);
+    dump->channels = item(&s->channels, 0);
+    dump->channel_count = load_relaxed(&s->channels.count);
     dump->text = item(&s->text, 0);
 }
 

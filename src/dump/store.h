@@ -14,7 +14,8 @@
 // What a task has in common with others. Compared as bytes: fill it from zero.
 struct shape {
     uint64_t parent;    // id, or 0
-    uint64_t wait_task; // id, or 0
+    uint64_t wait_task; // id, or 0; of a scope's leaver the scope's address
+    uint64_t scope;     // address of the scope whose child it is, or 0
     uint32_t stack;     // index
     uint32_t site;      // index
     uint32_t object;    // index, or WEFT_NONE
@@ -85,6 +86,7 @@ struct store {
     struct shelf sites;
     struct shelf objects;
     struct shelf holdings;
+    struct shelf channels;
     struct shelf text;
     struct finder find_shape;
     struct finder find_stack;
@@ -103,6 +105,8 @@ uint32_t store_shape(struct store *store, const struct shape *shape);
 uint32_t store_extra(struct store *store, const struct extra *extra);
 uint32_t store_site(struct store *store, uintptr_t pc);
 uint32_t store_holding(struct store *store, const struct holding *holding);
+uint32_t store_channel(struct store *store,
+                       const struct model_channel *channel);
 
 // An offset in the text. The caller ends the bytes by zero.
 uint32_t store_text(struct store *store, const char *bytes, size_t size);

@@ -161,6 +161,13 @@ int port_thread_start(struct port_thread *thread, const char *name,
 void port_thread_join(struct port_thread *thread);
 void port_thread_detach(struct port_thread *thread);
 
+// How many threads this process has, and how many of these were started here.
+// False: the kernel does not say.
+bool port_threads(uint32_t *ret_all, uint32_t *ret_started);
+
+// For a forked child: those started here are gone.
+void port_threads_forget(void);
+
 // The bounds of the calling thread's own stack. 0 or -ENOMEM.
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 

@@ -403,22 +403,81 @@ static void block_signals(sigset_t *ret_before)
     pthread_sigmask(SIG_SETMASK, &blocked, ret_before);
 }
 
+static atomic_u32 started; // threads that have not ended; relaxed: a figure
+
+// What a thread is to do, until it has begun. Not from malloc, of which each
+// thread that calls it takes an arena of its own.
+struct beginning {
+    atomic_u32 taken; // CAS (acquire) by who starts, release by who has begun
+    void *(*fn)(void *);
+    void *arg;
+};
+
+static struct beginning *take_beginning(void)
+{
+    static struct beginning beginnings[64];
+
+    for (size_t i = 0;; i = (i + 1) % 64) {
+        uint32_t no = 0;
+        if (cas_acquire(&beginnings[i].taken, &no, 1)) // `taken`
+            return &beginnings[i];
+        if (i == 63)
+            sched_yield(); // 64 at once have not begun yet
+    }
+}
+
+static void *begin_thread(void *arg)
+{
+    struct beginning *beginning = arg;
+    void *(*fn)(void *) = beginning->fn;
+    void *fn_arg = beginning->arg;
+
+    store_release(&beginning->taken, 0); // `taken`
+    void *result = fn(fn_arg);
+    (void)sub_relaxed(&started, 1);
+    return result;
+}
+
 int port_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg)
 {
+    struct beginning *beginning = take_beginning();
     pthread_t handle;
     sigset_t before;
     char cut[16]; // what the kernel keeps of a name
 
+    beginning->fn = fn;
+    beginning->arg = arg;
     block_signals(&before); // the new thread inherits the mask
-    int failure = pthread_create(&handle, NULL, fn, arg);
+    (void)add_relaxed(&started, 1);
+    int failure = pthread_create(&handle, NULL, begin_thread, beginning);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure != 0)
+    if (failure != 0) {
+        (void)sub_relaxed(&started, 1);
+        store_release(&beginning->taken, 0); // `taken`
         return -failure;
+    }
     snprintf(cut, sizeof cut, "%s", name);
     pthread_setname_np(handle, cut); // a thread without a name runs as well
     thread->handle = handle;
     return 0;
+}
+
+bool port_threads(uint32_t *ret_all, uint32_t *ret_started)
+{
+    char text[4096];
+    const char *at = NULL;
+
+    *ret_started = load_relaxed(&started);
+    if (read_text("/proc/self/status", text, sizeof text) > 0)
+        at = strstr(text, "\nThreads:");
+    *ret_all = at == NULL ? 0 : (uint32_t)strtoul(at + 9, NULL, 10);
+    return at != NULL;
+}
+
+void port_threads_forget(void)
+{
+    store_relaxed(&started, 0);
 }
 
 // The kernel's encoding: ~TID, of one thread (4), in nanoseconds (2).

@@ -1,7 +1,6 @@
 // json_findings.c -- Findings as JSON.
-#include <string.h>
-
 #include "report/json_view.h"
+#include "report/words.h"
 
 static void put_ids(struct json_view *view, const uint32_t *tasks,
                     uint32_t count)
@@ -21,10 +20,34 @@ static void put_objects(struct json_view *view,
                         const struct model_finding *finding)
 {
     json_open(&view->json, '[');
-    for (uint32_t i = 0; is_cycle(finding) && i < finding->task_count; i++)
+    if (finding->object != WEFT_NONE)
+        json_object_id(view, finding->object);
+    for (uint32_t i = 0; finding->objects && i < finding->task_count; i++)
         if (finding->objects[i] != WEFT_NONE)
             json_object_id(view, finding->objects[i]);
     json_close(&view->json, ']');
+}
+
+// A string that has been made; null if it is empty. Gives it back.
+static void put_str(struct json_view *view, struct str *str)
+{
+    bool any = str->used > 0;
+
+    str_add_bytes(str, "", 1);
+    json_text(&view->json, any && !str->error ? str->data : NULL);
+    str_deinit(str);
+}
+
+static void put_words(struct json_view *view,
+                      const struct model_finding *finding,
+                      void (*add)(struct str *, const weft_dump *,
+                                  const struct model_finding *))
+{
+    struct str str;
+
+    str_init(&str, false, false);
+    add(&str, view->dump, finding);
+    put_str(view, &str);
 }
 
 static void put_edge(struct json_view *view,
@@ -56,70 +79,50 @@ static void put_cycle(struct json_view *view,
     json_close(&view->json, ']');
 }
 
-static void put_title(struct json_view *view,
+// How one task of a chain comes into it, what it does, and where.
+static void put_link(struct json_view *view,
+                     const struct model_finding *finding, uint32_t i)
+{
+    const weft_dump *dump = view->dump;
+    uint32_t object = i == 0 ? finding->object : finding->objects[i - 1];
+    struct json *json = &view->json;
+    struct str doing;
+
+    json_open(json, '{');
+    json_key(json, "task");
+    json_int(json, (int64_t)model_task(dump, finding->tasks[i]).id);
+    json_key(json, "relation");
+    json_text(json, words_relation(dump, finding, i));
+    json_key(json, "object");
+    json_object_id(view, object);
+    json_key(json, "doing");
+    str_init(&doing, false, false);
+    words_doing(&doing, dump, finding->tasks[i]);
+    put_str(view, &doing);
+    json_close(json, '}');
+}
+
+// From the object of a stall to the root.
+static void put_chain(struct json_view *view,
                       const struct model_finding *finding)
 {
-    struct str title;
-
-    str_init(&title, false, false);
-    if (is_cycle(finding) && finding->task_count == 1) {
-        str_add(&title, "a task waits for itself");
-    } else if (is_cycle(finding)) {
-        str_add_count(&title, finding->task_count);
-        str_add(&title, " tasks wait for each other");
-    } else {
-        str_add(&title, "task has run ");
-        str_add_time(&title, finding->since_ns);
-        str_add(&title, " without yielding");
-    }
-    str_add_bytes(&title, "", 1);
-    json_text(&view->json, title.error ? NULL : title.data);
-    str_deinit(&title);
+    json_open(&view->json, '[');
+    for (uint32_t i = 0;
+         finding->rule == WEFT_RULE_STALL && i < finding->task_count; i++)
+        put_link(view, finding, i);
+    json_close(&view->json, ']');
 }
 
-static void add_name(struct str *str, const weft_dump *dump, uint32_t object)
+// Where each of `tasks` is now.
+static void put_places(struct json_view *view,
+                       const struct model_finding *finding)
 {
-    const char *name = model_text(dump, dump->objects[object].name);
+    struct json *json = &view->json;
 
-    if (name)
-        str_add_bytes(str, name, strlen(name));
-    else
-        str_addf(str, "0x%llx",
-                 (unsigned long long)dump->objects[object].address);
-}
-
-static void add_order(struct str *hint, const weft_dump *dump,
-                      const struct model_finding *finding)
-{
-    for (uint32_t i = 0; i < 2; i++) {
-        if (finding->objects[0] == WEFT_NONE ||
-            finding->objects[1] == WEFT_NONE)
-            return;
-        str_addf(hint, "%sT%llu locks ", i ? "; " : "",
-                 (unsigned long long)model_task(dump, finding->tasks[i]).id);
-        add_name(hint, dump, finding->objects[1 - i]);
-        str_add(hint, " then ");
-        add_name(hint, dump, finding->objects[i]);
-    }
-}
-
-// A sentence on what may be wrong, or null.
-static void put_hint(struct json_view *view,
-                     const struct model_finding *finding)
-{
-    struct str hint;
-
-    str_init(&hint, false, false);
-    if (is_cycle(finding) && finding->task_count == 2)
-        add_order(&hint, view->dump, finding);
-    else if (!is_cycle(finding) && finding->worker < view->dump->worker_count)
-        str_addf(&hint, "worker %u of %zu serves no other task meanwhile",
-                 view->dump->workers[finding->worker].index,
-                 view->dump->worker_count);
-    bool any = hint.used > 0;
-    str_add_bytes(&hint, "", 1);
-    json_text(&view->json, any && !hint.error ? hint.data : NULL);
-    str_deinit(&hint);
+    json_open(json, '[');
+    for (uint32_t i = 0; i < finding->task_count; i++)
+        json_top(view, model_task(view->dump, finding->tasks[i]).stack);
+    json_close(json, ']');
 }
 
 static void put_verdict(struct json_view *view,
@@ -138,13 +141,13 @@ static void put_verdict(struct json_view *view,
     struct json *json = &view->json;
 
     json_key(json, "rule");
-    json_text(json, is_cycle(finding) ? "deadlock" : "no-yield");
+    json_text(json, weft_rule_name(finding->rule));
     json_key(json, "severity");
     json_text(json, severities[finding->severity]);
     json_key(json, "certainty");
     json_text(json, certainties[finding->certainty]);
     json_key(json, "title");
-    put_title(view, finding);
+    put_words(view, finding, words_title);
     json_key(json, "since_us");
     json_us(json, finding->since_ns);
     json_key(json, "threshold_us");
@@ -164,6 +167,8 @@ static void put_finding(struct json_view *view, size_t index)
     json_key(json, "id");
     json_textf(json, "F%zu", index + 1);
     put_verdict(view, finding);
+    json_key(json, "count");
+    json_int(json, (int64_t)finding->count);
     json_key(json, "tasks");
     put_ids(view, finding->tasks, finding->task_count);
     json_key(json, "objects");
@@ -175,10 +180,21 @@ static void put_finding(struct json_view *view, size_t index)
         json_null(json);
     else
         json_int(json, finding->worker);
+    json_key(json, "spawn_site");
+    if (finding->site == WEFT_NONE)
+        json_null(json);
+    else
+        json_int(json, finding->site);
+    json_key(json, "detail");
+    json_text(json, finding->detail);
+    json_key(json, "chain");
+    put_chain(view, finding);
+    json_key(json, "now_in");
+    put_places(view, finding);
     json_key(json, "blocked_behind");
     put_ids(view, finding->behind, finding->behind_count);
     json_key(json, "hint");
-    put_hint(view, finding);
+    put_words(view, finding, words_hint);
     json_close(json, '}');
 }
 

@@ -267,6 +267,20 @@ void json_place(struct json_view *view, uintptr_t pc)
     json_close(json, '}');
 }
 
+void json_top(struct json_view *view, uint32_t stack)
+{
+    struct json *json = &view->json;
+    weft_frame frame;
+
+    if (names_find_top(view->dump, stack, &frame) <= 0) {
+        json_null(json);
+        return;
+    }
+    json_open(json, '{');
+    put_place(json, &frame);
+    json_close(json, '}');
+}
+
 void json_sites(struct json_view *view)
 {
     struct json *json = &view->json;

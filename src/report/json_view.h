@@ -44,6 +44,9 @@ void json_sites(struct json_view *view);
 // A place in the program {function, file, line}, or null.
 void json_place(struct json_view *view, uintptr_t pc);
 
+// The same of where a stack stands, weft's own frames left out.
+void json_top(struct json_view *view, uint32_t stack);
+
 // json_tasks.c: the sections from objects to groups.
 void json_objects(struct json_view *view);
 void json_workers(struct json_view *view);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dump/model.h"
 #include "report/frames.h"
@@ -149,21 +150,33 @@ int names_find_place(const weft_dump *dump, uintptr_t pc, weft_frame *ret_frame)
     return 0;
 }
 
+// Whether a frame is of libc, through which programs enter the kernel.
+static bool is_of_libc(const weft_frame *frame)
+{
+    const char *slash =
+        frame->module == NULL ? NULL : strrchr(frame->module, '/');
+
+    return slash != NULL && (strncmp(slash, "/libc.so", 8) == 0 ||
+                             strncmp(slash, "/libc-", 6) == 0);
+}
+
 int names_find_top(const weft_dump *dump, uint32_t stack, weft_frame *ret_frame)
 {
     if (stack >= dump->stack_count)
         return 0;
     const struct model_stack *about = &dump->stacks[stack];
-    weft_frame frame;
+    int best = 0; // what *ret_frame is: 1 weft's own, 2 of libc, 3 neither
 
-    for (uint32_t i = 0; i < about->count; i++) {
+    for (uint32_t i = 0; i < about->count && best < 3; i++) {
+        weft_frame frame;
         int failed = names_find_place(dump, dump->pcs[about->pc + i], &frame);
         if (failed)
             return failed;
-        if (i == 0 || !frame.runtime)
+        int rank = frame.runtime ? 1 : is_of_libc(&frame) ? 2 : 3;
+        if (rank > best) {
             *ret_frame = frame;
-        if (!frame.runtime)
-            return 1;
+            best = rank;
+        }
     }
-    return about->count > 0;
+    return best > 0;
 }

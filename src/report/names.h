@@ -15,8 +15,9 @@ const char *names_missing(const weft_dump *dump, size_t module);
 int names_find_place(const weft_dump *dump, uintptr_t pc,
                      weft_frame *ret_frame);
 
-// The innermost frame of a whole stack that is not weft's own, or else its
-// innermost. 1, 0 (the stack is empty), or -ENOMEM.
+// The innermost frame of a whole stack that is neither weft's own nor libc's,
+// or else not weft's own, or else its innermost. 1, 0 (the stack is empty), or
+// -ENOMEM.
 int names_find_top(const weft_dump *dump, uint32_t stack,
                    weft_frame *ret_frame);
 

@@ -222,3 +222,24 @@ int weft_dump_print_text(const weft_dump *dump,
     (void)blocking_run_aside(print, &order);
     return order.failed;
 }
+
+int weft_dump_print_finding(const weft_dump *dump, size_t index,
+                            const weft_print_options *options, FILE *file)
+{
+    static const weft_print_options defaults = {.size = sizeof(defaults)};
+
+    if (!dump || !file || (options && options->size != sizeof(*options)))
+        return -EINVAL;
+    if (index >= dump->finding_count)
+        return -ENOENT;
+    if (!options)
+        options = &defaults;
+    struct view view = {
+        .dump = dump, .file = file, .verbose = options->verbose};
+
+    str_init(&view.line, options->color, options->ascii);
+    view_print_finding(&view, index);
+    int failed = view.line.error;
+    str_deinit(&view.line);
+    return failed;
+}

@@ -93,10 +93,15 @@ void view_add_call(struct str *str, long call, int fd, const char *fd_name)
     str_add(str, ")");
 }
 
-void view_add_syscall(struct str *str, const weft_dump_worker *worker)
+void view_add_place(struct str *str, const weft_dump_worker *worker)
 {
     view_add_call(str, worker->syscall, worker->syscall_fd,
                   worker->syscall_fd_name);
+}
+
+void view_add_syscall(struct str *str, const weft_dump_worker *worker)
+{
+    view_add_place(str, worker);
     if (worker->syscall_ns > 0) {
         str_add(str, " for ");
         str_add_time(str, worker->syscall_ns);

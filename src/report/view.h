@@ -42,6 +42,9 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
 // worker sits in.
 void view_add_syscall(struct str *str, const weft_dump_worker *worker);
 
+// The same without the time.
+void view_add_place(struct str *str, const weft_dump_worker *worker);
+
 // The same without the time. `fd` may be -1, its name NULL.
 void view_add_call(struct str *str, long call, int fd, const char *fd_name);
 
@@ -50,6 +53,9 @@ void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns);
 
 // "s" unless there is one.
 const char *view_plural(uint64_t count);
+
+// text_findings.c: one finding, with an empty line after it.
+void view_print_finding(struct view *view, size_t index);
 
 // text_findings.c: the findings, with an empty line after each.
 void view_print_findings(struct view *view);

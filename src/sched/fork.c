@@ -28,6 +28,8 @@ static void in_parent(void)
 
 static void in_child(void)
 {
+    port_threads_forget();
+    store_relaxed(&threads_blocked, 0); // a figure; there is but one thread
 }
 
 int fork_prepare(void)

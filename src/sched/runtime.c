@@ -24,6 +24,8 @@ static atomic_u32 taken[RUNTIMES_MAX + 1];                        // R1
 static atomic_u32 inside[RUNTIMES_MAX + 1];                       // R2
 static atomic_u32 closed[RUNTIMES_MAX + 1];                       // R2
 
+atomic_u32 threads_blocked;
+
 // ---- The registry ----
 
 static int take_tag(struct weft_runtime *runtime)
@@ -56,6 +58,15 @@ static void close_registry(struct weft_runtime *runtime)
     while ((calls = load_seq_cst(count)) != 0) // R2
         (void)port_futex_wait(count, calls, port_now() + 1000000);
     store_release(&registry[runtime->tag], NULL); // R1
+}
+
+uint32_t runtime_count(void)
+{
+    uint32_t count = 0;
+
+    for (uint32_t tag = 1; tag <= RUNTIMES_MAX; tag++)
+        count += load_relaxed(&taken[tag]); // R1; a figure
+    return count;
 }
 
 struct weft_runtime *runtime_of(const struct task *task)

@@ -93,6 +93,13 @@ enum trace_asked {
     TRACE_CAPTURE, // tasks are being captured while they run
 };
 
+// What the watchdog sees without looking at tasks.
+enum suspicion {
+    SUSPECT_LONG_RUN,    // a worker has run one task for no_yield_ns
+    SUSPECT_NO_PROGRESS, // tasks are queued, and for ready_ns none was run
+    SUSPECT_ALL_ASLEEP,  // all workers sleep, tasks live, no timer is armed
+};
+
 // How the dump hangs off the scheduler, which knows no more of it than this.
 struct trace_ops {
     // A worker between two tasks, with a dump asked for: takes part, and gives
@@ -141,17 +148,26 @@ struct weft_runtime {
     atomic_u32 trace_asked; // enum; dump/rendezvous.c, seq_cst there
     const struct trace_ops *trace; // NULL: no dumps
     void *dumps;                   // dump's own
-    struct fd_table *fds;          // io's own
-    struct port_thread watchdog;   //
-    atomic_u32 watchdog_stop;      //
-    atomic_u64 dumps_taken;        // relaxed: figures
-    atomic_u64 dumps_incomplete;   //
-    char name[WEFT_NAME_MAX];      // settings: written before it starts
-    uint32_t max_tasks;            //
-    int64_t no_yield_ns;           //
-    int64_t dump_patience_ns;      //
-    int64_t dump_grace_ns;         //
-    int capture_signal;            //
+    void *rules;                   // dump's own
+    void *watch;                   // report's own
+    // The watchdog has seen a sign that something may be wrong: called in its
+    // thread, must not block. NULL: nobody cares. Set before it starts.
+    void (*suspect)(struct weft_runtime *runtime, enum suspicion suspicion);
+    struct fd_table *fds;        // io's own
+    struct port_thread watchdog; //
+    atomic_u32 watchdog_stop;    //
+    atomic_u64 away_until;       // the watchdog's: W2 in watchdog.c
+    atomic_u64 away_ns;          //
+    atomic_u64 dumps_taken;      // relaxed: figures
+    atomic_u64 dumps_incomplete; //
+    char name[WEFT_NAME_MAX];    // settings: written before it starts
+    uint32_t max_tasks;          //
+    int64_t no_yield_ns;         //
+    int64_t dump_patience_ns;    //
+    int64_t dump_grace_ns;       //
+    int capture_signal;          //
+    int64_t ready_ns;            // for the watchdog's signs
+    int64_t asleep_ns;           //
 };
 
 // The worker of the calling thread, NULL in others. The address must not be
@@ -163,6 +179,13 @@ struct task *task_self(void);
 
 // The runtime of a task that has not ended.
 struct weft_runtime *runtime_of(const struct task *task);
+
+// How many runtimes there are; a moment old.
+uint32_t runtime_count(void);
+
+// Threads that run no task and are blocked in a wait without a deadline, in all
+// runtimes: they wake nobody before they are woken. Relaxed: a figure.
+extern atomic_u32 threads_blocked;
 
 // A call by handle in progress: until it ends, the handle's runtime is not
 // taken apart.

@@ -1,4 +1,5 @@
-// watchdog.c -- Sees to it that work is not bound to a worker that is stuck.
+// watchdog.c -- Sees to it that work is not bound to a worker that is stuck,
+// and notices what may be wrong.
 //
 // Workers poll the driver and hand on work between two tasks. If a task keeps
 // its worker for long, what waits behind it (in `next`, in the driver) would
@@ -14,11 +15,31 @@
 //   W1  still_since is stored before still_cpu (release) -> a dump loads
 //       still_cpu (acquire), then still_since, which belongs to that figure or
 //       is later: the time told may be too short, never too long.
+//
+// If the runtime is watched, it also tells signs that something may be wrong,
+// once a second as long as they last; whoever hears of them looks at the tasks.
+//
+//   W2  away_until and away_ns say when this thread last came far too late from
+//       its sleep, and by how much: the machine, or at least this process, did
+//       not run then. Written here alone; relaxed: figures.
 #include "sched/runtime.h"
 
 enum {
     TICK_NS = 10000000,
     TICK_IDLE_NS = 100000000,
+    AWAY_NS = 100000000, // later than this is more than a busy machine
+};
+
+static const int64_t TELL_EVERY_NS = 1000000000;
+
+// What the watchdog remembers from tick to tick.
+struct dog {
+    struct weft_runtime *runtime;
+    uint64_t runs[WORKERS_MAX]; // of each core
+    bool moved;                 // some worker has run a task since
+    int64_t now;
+    int64_t moved_at; // when that was last seen
+    int64_t told_at;
 };
 
 static void watch_sleep(struct worker *worker)
@@ -33,37 +54,113 @@ static void watch_sleep(struct worker *worker)
 
 // Whether a worker is where it was at the last tick, inside a task, and keeps
 // something from others. Figures a moment old will do: it looks again.
-static bool keeps_back(struct worker *worker, struct core *core, uint64_t *runs)
+static bool keeps_back(struct dog *dog, uint32_t i)
 {
-    struct weft_runtime *runtime = worker->runtime;
+    struct weft_runtime *runtime = dog->runtime;
+    struct worker *worker = &runtime->workers[i];
+    struct core *core = &runtime->cores[i];
     uint64_t now = load_relaxed(&core->runs);
-    bool still = *runs == now && load_relaxed(&worker->current) != NULL;
+    bool moved = dog->runs[i] != now;
 
-    *runs = now;
-    if (still)
+    dog->runs[i] = now;
+    dog->moved |= moved;
+    if (!moved && load_relaxed(&worker->current) != NULL)
         watch_sleep(worker);
-    return still && (load_relaxed(&core->next) != NULL ||
-                     queue_length(&core->queue) > 0 ||
-                     !driver_is_taken(&runtime->driver));
+    return !moved && load_relaxed(&runtime->workers[i].current) != NULL &&
+           (load_relaxed(&core->next) != NULL ||
+            queue_length(&core->queue) > 0 ||
+            !driver_is_taken(&runtime->driver));
+}
+
+// ---- Signs ----
+
+static bool runs_long(struct weft_runtime *runtime)
+{
+    uint64_t now = port_ticks();
+
+    for (uint32_t i = 0; i < runtime->worker_count; i++) {
+        uint64_t since = load_relaxed(&runtime->workers[i].current_since);
+        if (load_relaxed(&runtime->workers[i].current) != NULL && since < now &&
+            port_ticks_to_ns(now - since) >= runtime->no_yield_ns)
+            return true;
+    }
+    return false;
+}
+
+static bool has_queued(struct weft_runtime *runtime)
+{
+    bool queued = !inject_empty(&runtime->inject);
+
+    for (uint32_t i = 0; i < runtime->worker_count && !queued; i++)
+        queued = queue_length(&runtime->cores[i].queue) > 0 ||
+                 load_relaxed(&runtime->cores[i].next) != NULL; // a figure
+    return queued;
+}
+
+static bool has_tasks(struct weft_runtime *runtime)
+{
+    weft_runtime_metrics metrics;
+
+    return weft_runtime_metrics_get(runtime, &metrics) == 0 &&
+           metrics.tasks_live > 0;
+}
+
+// What is wrong is read at leisure: none of it needs to be of one moment.
+static void tell_signs(struct dog *dog, bool all_sleep)
+{
+    struct weft_runtime *runtime = dog->runtime;
+    int64_t still_ns = dog->now - dog->moved_at;
+    enum suspicion suspicion;
+
+    if (dog->now - dog->told_at < TELL_EVERY_NS)
+        return;
+    if (runs_long(runtime))
+        suspicion = SUSPECT_LONG_RUN;
+    else if (still_ns >= runtime->ready_ns && has_queued(runtime))
+        suspicion = SUSPECT_NO_PROGRESS;
+    else if (still_ns >= runtime->asleep_ns && all_sleep &&
+             !timers_any(&runtime->driver.timers) && has_tasks(runtime))
+        suspicion = SUSPECT_ALL_ASLEEP;
+    else
+        return;
+    dog->told_at = dog->now;
+    runtime->suspect(runtime, suspicion);
+}
+
+// ---- The loop ----
+
+static void sleep_until(struct dog *dog, int64_t deadline_ns)
+{
+    struct weft_runtime *runtime = dog->runtime;
+
+    (void)port_futex_wait(&runtime->watchdog_stop, 0, deadline_ns);
+    dog->now = port_now();
+    if (dog->now - deadline_ns < AWAY_NS)
+        return;
+    store_relaxed(&runtime->away_ns, (uint64_t)(dog->now - deadline_ns));
+    store_relaxed(&runtime->away_until, port_ticks()); // W2
 }
 
 void *watchdog_main(void *arg)
 {
+    struct dog dog = {.runtime = arg, .now = port_now()};
     struct weft_runtime *runtime = arg;
-    uint64_t runs[WORKERS_MAX] = {0};
 
+    dog.moved_at = dog.now;
     while (load_relaxed(&runtime->watchdog_stop) == 0) { // only an end
         uint32_t sleepers = idle_sleepers(&runtime->idle);
         bool all_sleep = sleepers == runtime->worker_count;
         bool stuck = false;
+        dog.moved = false;
         for (uint32_t i = 0; i < runtime->worker_count; i++)
-            stuck |=
-                keeps_back(&runtime->workers[i], &runtime->cores[i], &runs[i]);
+            stuck |= keeps_back(&dog, i);
         if (stuck && sleepers > 0)
             sched_notify(runtime);
-        (void)port_futex_wait(&runtime->watchdog_stop, 0,
-                              port_now() +
-                                  (all_sleep ? TICK_IDLE_NS : TICK_NS));
+        if (dog.moved)
+            dog.moved_at = dog.now;
+        if (runtime->suspect != NULL)
+            tell_signs(&dog, all_sleep);
+        sleep_until(&dog, port_now() + (all_sleep ? TICK_IDLE_NS : TICK_NS));
     }
     return NULL;
 }

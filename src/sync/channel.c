@@ -6,6 +6,8 @@
 //       a waiting sender's, by whoever wakes it, before it is fired. If the
 //       waiter has given up by then, the firing is lost and the copy counts
 //       for nothing: the item goes to the next, or stays where it was.
+//   I3  `sent` and `received` name those who last did either, whoever carried
+//       it out; one who gave up at that very moment may be named, too.
 #include "sync/channel.h"
 
 #include <errno.h>
@@ -32,6 +34,51 @@ static void drop_first(struct weft_channel *channel)
     channel->count--;
 }
 
+// ---- Who was here, for dumps ----
+
+// Not the one of last time: to the front, the oldest makes room.
+static void change_peer(struct channel_peers *peers, uint64_t who)
+{
+    uint32_t at = 0;
+
+    while (at < CHANNEL_PEERS - 1 && peers->ids[at] != who)
+        at++;
+    if (peers->ids[at] != who && peers->ids[at] != 0)
+        peers->more = true;
+    for (; at > 0; at--)
+        peers->ids[at] = peers->ids[at - 1];
+    peers->ids[0] = who;
+}
+
+static void note_peer(struct channel_peers *peers, const struct task *task,
+                      uint64_t now)
+{
+    uint64_t who =
+        task == NULL ? CHANNEL_THREAD : CHANNEL_PEER(task->tag, task->id);
+
+    peers->last = now;
+    if (peers->ids[0] != who)
+        change_peer(peers, who);
+}
+
+static void note_self(struct channel_peers *peers)
+{
+    struct worker *worker = worker_self();
+
+    if (worker == NULL)
+        note_peer(peers, NULL, port_ticks());
+    else // of the last switch: near enough
+        note_peer(peers, load_relaxed(&worker->current), worker->now);
+}
+
+// Another's operation that the caller carries out.
+static void note_other(struct channel_peers *peers, const struct waiter *waiter)
+{
+    struct worker *worker = worker_self();
+
+    note_peer(peers, waiter->task, worker == NULL ? port_ticks() : worker->now);
+}
+
 // I2: hands the item to the first receiver that still waits.
 static bool give(struct weft_channel *channel, const void *item)
 {
@@ -40,6 +87,7 @@ static bool give(struct weft_channel *channel, const void *item)
     while ((link = list_pop_front(&channel->receivers)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         memcpy(waiter->data, item, channel->item_size);
+        note_other(&channel->received, waiter); // I3
         if (wait_wake(waiter, 0)) {
             channel->waiting--;
             return true;
@@ -56,12 +104,20 @@ static void refill(struct weft_channel *channel)
     while ((link = list_pop_front(&channel->senders)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         put(channel, waiter->data);
+        note_other(&channel->sent, waiter); // I3
         if (wait_wake(waiter, 0)) {
             channel->waiting--;
             return;
         }
         channel->count--; // it gave up: its item was not sent
     }
+}
+
+static void send_now(struct weft_channel *channel, const void *item)
+{
+    note_self(&channel->sent);
+    if (!give(channel, item))
+        put(channel, item);
 }
 
 static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
@@ -136,8 +192,8 @@ int weft_channel_send(weft_channel *channel, const void *item,
         // Gives the lock back. The item is only read through the waiter.
         return wait_on(channel, WEFT_WAIT_CHAN_SEND, &channel->senders,
                        (void *)(uintptr_t)item, deadline_ns);
-    else if (!give(channel, item))
-        put(channel, item);
+    else
+        send_now(channel, item);
     lock_release(&channel->lock);
     sched_spend();
     return error;
@@ -155,6 +211,7 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
     if (channel->count > 0) {
         memcpy(ret_item, place(channel, channel->first), channel->item_size);
         drop_first(channel);
+        note_self(&channel->received);
         refill(channel);
     } else if (channel->closed) {
         error = -EPIPE;

@@ -7,7 +7,7 @@
 //       a scope that is gone: the last one wakes the owner under the lock.
 //   I3  A task's open scopes form a stack through `outer`; only their owner
 //       changes it.
-#include <weft/scope.h>
+#include "sync/scope.h"
 
 #include <errno.h>
 
@@ -30,6 +30,14 @@ struct scope {
 };
 
 _Static_assert(sizeof(struct scope) <= sizeof(weft_scope), "opaque too small");
+
+uintptr_t scope_address(const struct task *task)
+{
+    struct task_owner *owner = task->owner;
+
+    return owner == NULL ? 0
+                         : (uintptr_t)container_of(owner, struct scope, owner);
+}
 
 static struct scope *inside(weft_scope *scope)
 {

@@ -79,11 +79,16 @@ static int block_thread(const struct wait *wait, struct lock *lock,
 {
     const struct task *joined =
         wait->kind == WEFT_WAIT_JOIN ? wait->object : NULL;
+    bool forever = wait->deadline_ns == WEFT_NEVER;
     struct outsider outsider;
 
     outside_enter(&outsider, wait, joined == NULL ? NULL : runtime_of(joined));
+    if (forever)
+        (void)add_relaxed(&threads_blocked, 1);
     enqueue(lock, queue, waiter);
     int outcome = waiter_block(waiter, wait->deadline_ns);
+    if (forever)
+        (void)sub_relaxed(&threads_blocked, 1);
     outside_leave(&outsider);
     return outcome;
 }

@@ -649,7 +649,7 @@ static void check_words(const weft_dump *dump, const struct call *call)
         snprintf(wanted, sizeof wanted, "%s(fd %d = ", name, worker.syscall_fd);
     expect_in(text, wanted);
     expect_in(text, ", in system call ");
-    expect_in(text, ", inside ");
+    expect_in(text, " inside ");
     expect_in(text, " now in ");
     snprintf(wanted, sizeof wanted, "\"name\": \"%s\"", name);
     expect_in(json, wanted);

@@ -99,6 +99,7 @@ static inline uint32_t maker_object(weft_dump *dump, enum weft_object_kind kind,
 
     object->kind = kind;
     object->name = maker_text(dump, name);
+    object->peers = WEFT_NONE;
     object->address = 0x55d0c1a2e080 + 64 * dump->object_count;
     object->owner = owner;
     object->taken_pc = taken_pc;
@@ -163,6 +164,9 @@ static inline struct model_finding *maker_finding(
     finding->certainty = rule == WEFT_RULE_DEADLOCK ? WEFT_CERTAINTY_PROVEN
                                                     : WEFT_CERTAINTY_THRESHOLD;
     finding->worker = WEFT_NONE;
+    finding->object = WEFT_NONE;
+    finding->site = WEFT_NONE;
+    finding->count = count + behind_count;
     finding->task_count = count;
     finding->behind_count = behind_count;
     finding->tasks = calloc(count + 1, sizeof(uint32_t));
