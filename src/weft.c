@@ -56,6 +56,8 @@ static int check(const weft_runtime_options *o)
         return -EINVAL;
     if (o->dump_grace_ns < 0 || o->dump_grace_ns > patience_ns(o))
         return -EINVAL;
+    if (o->dump_threads > DUMP_THREADS_MAX)
+        return -EINVAL;
     if (!standing_can_use(capture_signal(o)) ||
         o->dump_signal == capture_signal(o))
         return -EINVAL;
@@ -98,6 +100,7 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     runtime->dump_patience_ns = patience_ns(o);
     runtime->dump_grace_ns = grace_ns(o);
     runtime->capture_signal = capture_signal(o);
+    runtime->dump_threads = o->dump_threads;
 }
 
 static unsigned workers(const weft_runtime_options *o)

@@ -26,9 +26,15 @@ typedef struct weft_runtime_options {
     int64_t dump_patience_ns;
     // After how long a worker that has not come is captured where it stands,
     // inside its task, while the others may still be waited for, in
-    // nanoseconds. At most the patience. Default 5 ms, or the patience if that
-    // is less.
+    // nanoseconds. At most the patience. Default 5 ms, or half of the patience
+    // if that is less.
     int64_t dump_grace_ns;
+    // By how many threads a dump is captured, at most 64, besides the workers,
+    // which always take a share between two tasks. Default 1: a thread that
+    // does only what the workers do not get on with. More of them make a dump
+    // shorter where processors are idle, and compete with the workers where
+    // not.
+    unsigned dump_threads;
     // The signal by which such a worker is interrupted for a moment if it runs
     // (in a system call it is not disturbed). Default: SIGURG. What comes of
     // this signal from others goes to the handler that the program had when

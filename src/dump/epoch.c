@@ -268,20 +268,68 @@ static bool attend_once(struct epoch *epoch)
     return true;
 }
 
+// Captures where the workers do not: it yields to them as long as they get on.
+static void attend_yielding(struct epoch *epoch)
+{
+    struct weft_runtime *runtime = epoch->picture.runtime;
+    bool others = idle_sleepers(&runtime->idle) < runtime->worker_count;
+
+    while (load_acquire(&epoch->finished) == 0) {   // E1
+        uint32_t seen = load_relaxed(&epoch->done); // whether others get on
+        if (others || !attend_once(epoch)) {
+            (void)port_futex_wait(&epoch->finished, 0, port_now() + ATTEND_NS);
+            others = load_relaxed(&epoch->done) != seen;
+        }
+    }
+}
+
+// A thread that captures without a break.
+struct helper {
+    struct port_thread thread;
+    struct epoch *epoch;
+};
+
+static void *help(void *arg)
+{
+    struct helper *helper = arg;
+    struct cfi_cache *cache = cfi_cache_new();
+
+    while (cache != NULL && capture_stretch(helper->epoch, cache))
+        ;
+    cfi_cache_free(cache);
+    return NULL;
+}
+
+// Together with as many others as can be had.
+static void attend_with(struct epoch *epoch, uint32_t count)
+{
+    struct helper helpers[DUMP_THREADS_MAX];
+    uint32_t started = 0;
+
+    while (started + 1 < count) {
+        helpers[started].epoch = epoch;
+        if (port_thread_start(&helpers[started].thread, "weft-dump", help,
+                              &helpers[started]) != 0)
+            break;
+        started++;
+    }
+    while (attend_once(epoch))
+        ;
+    for (uint32_t i = 0; i < started; i++)
+        port_thread_join(&helpers[i].thread);
+    attend_yielding(epoch); // a worker may have a stretch in hand
+}
+
 void epoch_attend(struct epoch *epoch)
 {
     struct workshop *shop = epoch->shop;
-    uint32_t seen = UINT32_MAX;
+    struct weft_runtime *runtime = epoch->picture.runtime;
 
-    missing_ask(epoch->picture.runtime, shop->missing, shop->missing_count);
-
-    while (load_acquire(&epoch->finished) == 0) {   // E1
-        uint32_t done = load_relaxed(&epoch->done); // whether others get on
-        bool others = done != seen && seen != UINT32_MAX;
-        if (others || !attend_once(epoch))
-            (void)port_futex_wait(&epoch->finished, 0, port_now() + ATTEND_NS);
-        seen = others ? done : load_relaxed(&epoch->done);
-    }
+    missing_ask(runtime, shop->missing, shop->missing_count);
+    if (runtime->dump_threads > 1)
+        attend_with(epoch, runtime->dump_threads);
+    else
+        attend_yielding(epoch);
 }
 
 // ---- After ----

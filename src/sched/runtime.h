@@ -19,6 +19,7 @@
 enum {
     WORKERS_MAX = 1024,
     RUNTIMES_MAX = 255, // tags are 8 bits, and 0 means none
+    DUMP_THREADS_MAX = 64,
 };
 
 // What a worker needs to run tasks. Exactly one worker holds it, save while
@@ -166,6 +167,7 @@ struct weft_runtime {
     int64_t dump_patience_ns;    //
     int64_t dump_grace_ns;       //
     int capture_signal;          //
+    uint32_t dump_threads;       //
     int64_t ready_ns;            // for the watchdog's signs
     int64_t asleep_ns;           //
 };

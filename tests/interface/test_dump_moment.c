@@ -52,13 +52,15 @@ static void check_ring(const weft_dump *dump)
     expect(waiting >= tasks - TOKENS_MAX);
 }
 
-static void run_ring(unsigned workers)
+static void run_ring(unsigned workers, unsigned threads)
 {
+    weft_runtime_options options = {
+        .size = sizeof options, .workers = workers, .dump_threads = threads};
     static struct ring ring;
     static struct seat seats[RING];
     unsigned token = 7;
 
-    ring.runtime = start(workers);
+    expect_is(weft_runtime_new(&options, &ring.runtime), 0);
     atomic_store(&ring.stop, false);
     for (unsigned i = 0; i < RING; i++)
         expect_is(
@@ -90,9 +92,10 @@ static void run_ring(unsigned workers)
 static void test_token(void **state)
 {
     (void)state;
-    run_ring(1);
-    run_ring(2);
-    run_ring(4);
+    run_ring(1, 0);
+    run_ring(2, 1);
+    run_ring(2, 3);
+    run_ring(4, 0);
 }
 
 // ---- Tasks that come and go: what is said of one is all of the same one ----

@@ -80,6 +80,7 @@ static void test_bad_options_are_refused(void **state)
     bad = good, bad.dump_patience_ns = -1, expect_refused(bad);
     bad = good, bad.dump_patience_ns = 250 * MS + 1, expect_refused(bad);
     bad = good, bad.dump_grace_ns = -1, expect_refused(bad);
+    bad = good, bad.dump_threads = 65, expect_refused(bad);
     bad = good, bad.dump_grace_ns = 250 * MS + 1, expect_refused(bad);
     bad.dump_patience_ns = 10 * MS, bad.dump_grace_ns = 10 * MS + 1;
     expect_refused(bad);
