@@ -380,6 +380,13 @@ void capture_facts(const struct task *task, struct running *ret_running)
     ret_running->stack_used = 0;
 }
 
+void capture_saved_stack(struct cfi_cache *cache, const struct task *task,
+                         struct running *running)
+{
+    capture_stack(cache, task, running->pcs, &running->stack, &running->error);
+    running->stack_used = (uint32_t)(stack_high(task) - (char *)task->sp);
+}
+
 bool capture_saved(struct cfi_cache *cache, struct task *task,
                    struct running *running)
 {
@@ -391,8 +398,7 @@ bool capture_saved(struct cfi_cache *cache, struct task *task,
     if ((phase != PHASE_READY && phase != PHASE_WAITING) ||
         copy.id != running->copy.id || !capture_sound(&copy))
         return false;
-    capture_stack(cache, &copy, running->pcs, &running->stack, &running->error);
-    running->stack_used = (uint32_t)(stack_high(&copy) - (char *)copy.sp);
+    capture_saved_stack(cache, &copy, running);
     // Nothing changes, but the reads above come before it: release.
     return cas_acq_rel(&task->state, &word, word); // task.h P1
 }

@@ -51,6 +51,10 @@ void capture_facts(const struct task *task, struct running *ret_running);
 bool capture_saved(struct cfi_cache *cache, struct task *task,
                    struct running *running);
 
+// The same for a task that is the caller's.
+void capture_saved_stack(struct cfi_cache *cache, const struct task *task,
+                         struct running *running);
+
 // Puts it into the store.
 void capture_running(const struct picture *picture,
                      const struct running *running);

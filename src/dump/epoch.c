@@ -330,6 +330,9 @@ void epoch_attend(struct epoch *epoch)
         attend_with(epoch, runtime->dump_threads);
     else
         attend_yielding(epoch);
+    missing_take(&epoch->picture, shop->caches[runtime->worker_count],
+                 shop->missing, shop->missing_count,
+                 epoch->asked_ns + runtime->dump_patience_ns);
 }
 
 // ---- After ----
@@ -337,7 +340,7 @@ void epoch_attend(struct epoch *epoch)
 // Whom the dump lacks, and why: "T10 on worker 1 (tid 71): it did not answer".
 static char *describe_problem(const struct epoch *epoch)
 {
-    const struct workshop *shop = epoch->shop;
+    struct workshop *shop = epoch->shop;
     uint32_t failed = load_relaxed(&epoch->failed); // nobody adds any more
     char *words = NULL;
     size_t size = 0;
@@ -346,9 +349,9 @@ static char *describe_problem(const struct epoch *epoch)
     if (file == NULL)
         return NULL;
     for (uint32_t i = 0; i < shop->missing_count; i++) {
-        const struct missing *missing = &shop->missing[i];
+        struct missing *missing = &shop->missing[i];
         const weft_dump_worker *w = &epoch->dump->workers[missing->worker];
-        if (missing->task != NULL && missing->where.how == STANDING_UNREACHABLE)
+        if (missing->task != NULL && !missing_is_found(missing))
             fprintf(file, "%sT%llu runs on worker %u (tid %d): %s",
                     ftell(file) > 0 ? "; " : "", (unsigned long long)w->task,
                     w->index, w->tid, missing->where.why);
@@ -380,8 +383,7 @@ static int seal(struct epoch *epoch)
     struct workshop *shop = epoch->shop;
     struct cfi_cache *cache = shop->caches[picture->runtime->worker_count];
 
-    missing_take(picture, cache, shop->missing, shop->missing_count,
-                 epoch->asked_ns + picture->runtime->dump_patience_ns);
+    missing_capture(picture, shop->missing, shop->missing_count);
     int error = threads_add(epoch->dump, picture, cache);
     if (error != 0)
         return error;

@@ -2,12 +2,17 @@
 //
 // While the world stands, only their tasks are noted. Where each stands is
 // found out when the others run on, for one that runs answers within a tick of
-// its processor, some milliseconds later. Until then it may have left its task;
-// that is then read where it was saved.
+// its processor, some milliseconds later. Until then it may have left its task,
+// most of all if it did not come because the system had taken its processor.
+// Then the task's stack is read where it is saved; or, if it runs so often that
+// it cannot be, by the worker that is about to run it.
 //
 //   I1  A worker that did not come is inside the task that `current` names, or
 //       between two, and begins none before it has met (worker.c C3). So while
 //       the meeting lasts, `current` can only become NULL, or stay.
+//   M1  turn goes from OPEN to BUSY by whoever captures the stack, by CAS; then
+//       to DONE (release) -> the conductor (acquire) sees the stack; or back to
+//       OPEN, if it could not be read.
 #include "dump/missing.h"
 
 #include "dump/fp_search.h"
@@ -17,6 +22,8 @@ enum { TRIES = 100 };
 
 static const char NO_MEMORY[] = "there was no memory for it";
 static const char MOVED[] = "it came and went while it was looked for";
+
+enum turn { OPEN, BUSY, DONE };
 
 // ---- While the world stands ----
 
@@ -32,6 +39,8 @@ static bool note(struct weft_runtime *runtime, struct barrier *barrier,
     missing->worker = index;
     missing->task = task;
     missing->in_call_ns = 0;
+    missing->asked = false;
+    store_relaxed(&missing->turn, OPEN); // not shared yet
     missing->where = (struct standing_result){
         .how = STANDING_UNREACHABLE, .why = NO_MEMORY, .call = -1};
     if (task == NULL)
@@ -60,20 +69,6 @@ static struct standing *standing_of(struct weft_runtime *runtime,
                                  : runtime->workers[missing->worker].standing;
 }
 
-void missing_ask(struct weft_runtime *runtime, struct missing *list,
-                 uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        struct standing *standing = standing_of(runtime, &list[i]);
-        const struct task *task = list[i].task;
-        if (standing == NULL)
-            continue;
-        standing_ask(standing, (uintptr_t)stack_low(task) + stack_guard_size(),
-                     (uintptr_t)task->top);
-        (void)standing_advance(standing);
-    }
-}
-
 static bool is_inside(struct weft_runtime *runtime,
                       const struct missing *missing)
 {
@@ -82,21 +77,28 @@ static bool is_inside(struct weft_runtime *runtime,
     return load_acquire(&worker->current) == missing->task; // worker.c C3
 }
 
-static void await(struct weft_runtime *runtime, struct missing *list,
-                  uint32_t count, int64_t deadline_ns)
+static bool take_turn(struct missing *missing)
 {
-    atomic_u32 never = 0;
+    uint32_t turn = OPEN;
 
-    for (;;) {
-        bool all = true;
-        for (uint32_t i = 0; i < count; i++) {
-            struct standing *standing = standing_of(runtime, &list[i]);
-            all &= standing == NULL || !is_inside(runtime, &list[i]) ||
-                   standing_advance(standing);
-        }
-        if (all || port_now() >= deadline_ns)
-            return;
-        (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
+    return cas_acquire(&missing->turn, &turn, BUSY); // M1
+}
+
+bool missing_is_found(struct missing *missing)
+{
+    return load_acquire(&missing->turn) == DONE; // M1
+}
+
+void missing_meet(struct missing *list, uint32_t count, struct cfi_cache *cache,
+                  const struct task *task)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct missing *missing = &list[i];
+        if (missing->task != task || task->id != missing->running.copy.id ||
+            !take_turn(missing))
+            continue;
+        capture_saved_stack(cache, task, &missing->running);
+        store_release(&missing->turn, DONE); // M1
     }
 }
 
@@ -141,46 +143,112 @@ static void unwind_standing(struct cfi_cache *cache, struct missing *missing)
 }
 
 // It has left its worker since: where it is saved, if it does not run again.
-static bool read_saved(struct cfi_cache *cache, struct missing *missing)
+static void read_saved(struct cfi_cache *cache, struct missing *missing)
 {
     for (int i = 0; i < TRIES; i++)
         if (capture_saved(cache, missing->task, &missing->running)) {
-            missing->where.how = STANDING_HELD;
-            return true;
+            store_release(&missing->turn, DONE); // M1
+            return;
         }
-    return false;
+    store_release(&missing->turn, OPEN); // M1: its worker may do it yet
 }
 
-static void find_stack(struct weft_runtime *runtime, struct cfi_cache *cache,
+static bool has_ended(const struct missing *missing)
+{
+    enum phase phase =
+        STATE_PHASE(load_acquire(&missing->task->state)); // task.h P1
+
+    return phase == PHASE_DONE || phase == PHASE_FREE;
+}
+
+// Takes what the thread has answered. True: it is of use, or the last word.
+static bool use_answer(const struct picture *picture, struct cfi_cache *cache,
                        struct missing *missing)
 {
-    struct standing *standing = standing_of(runtime, missing);
-    bool left = !is_inside(runtime, missing);
+    struct worker *worker = &picture->runtime->workers[missing->worker];
 
-    if (standing != NULL)
-        standing_take(standing, &missing->where);
-    if (missing->where.how != STANDING_UNREACHABLE)
-        unwind_standing(cache, missing);
-    else if (left && !read_saved(cache, missing))
-        missing->where.why = MOVED;
+    standing_take(worker->standing, &missing->where);
+    missing->asked = false;
     if (missing->where.how == STANDING_UNREACHABLE)
-        missing->running.error = missing->where.why;
+        return !missing->where.elsewhere;
+    if (!take_turn(missing))
+        return true;
+    unwind_standing(cache, missing);
+    if (missing->where.how == STANDING_IN_CALL)
+        missing->in_call_ns = in_call_ns(picture, worker);
+    store_release(&missing->turn, DONE); // M1
+    return true;
+}
+
+static void ask(struct weft_runtime *runtime, struct missing *missing)
+{
+    const struct task *task = missing->task;
+
+    standing_ask(standing_of(runtime, missing),
+                 (uintptr_t)stack_low(task) + stack_guard_size(),
+                 (uintptr_t)task->top);
+    missing->asked = true;
+}
+
+// One look. True: there is no more to be had.
+static bool look_for(const struct picture *picture, struct cfi_cache *cache,
+                     struct missing *missing)
+{
+    struct weft_runtime *runtime = picture->runtime;
+    struct standing *standing = standing_of(runtime, missing);
+
+    if (missing->task == NULL || missing_is_found(missing))
+        return true;
+    if (!is_inside(runtime, missing)) {
+        missing->where.why = MOVED;
+        if (take_turn(missing))
+            read_saved(cache, missing);
+        return missing_is_found(missing) || has_ended(missing);
+    }
+    if (standing == NULL)
+        return true;
+    if (!missing->asked)
+        ask(runtime, missing);
+    return standing_advance(standing) && use_answer(picture, cache, missing);
+}
+
+void missing_ask(struct weft_runtime *runtime, struct missing *list,
+                 uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (standing_of(runtime, &list[i]) != NULL) {
+            ask(runtime, &list[i]);
+            (void)standing_advance(standing_of(runtime, &list[i]));
+        }
 }
 
 void missing_take(const struct picture *picture, struct cfi_cache *cache,
                   struct missing *list, uint32_t count, int64_t deadline_ns)
 {
-    struct weft_runtime *runtime = picture->runtime;
+    atomic_u32 never = 0;
+    bool all;
 
-    await(runtime, list, count, deadline_ns);
+    do {
+        all = true;
+        for (uint32_t i = 0; i < count; i++)
+            all &= look_for(picture, cache, &list[i]);
+        if (!all)
+            (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
+    } while (!all && port_now() < deadline_ns);
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].asked) // late, or there was another way
+            (void)use_answer(picture, cache, &list[i]);
+}
+
+void missing_capture(const struct picture *picture, struct missing *list,
+                     uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++) {
         struct missing *missing = &list[i];
         if (missing->task == NULL || missing->task->index >= picture->slots)
             continue;
-        find_stack(runtime, cache, missing);
-        if (missing->where.how == STANDING_IN_CALL)
-            missing->in_call_ns =
-                in_call_ns(picture, &runtime->workers[missing->worker]);
+        if (!missing_is_found(missing))
+            missing->running.error = missing->where.why;
         capture_running(picture, &missing->running);
     }
 }

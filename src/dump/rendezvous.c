@@ -58,6 +58,7 @@ struct rendezvous {
     struct workshop shop;   // the conductor's and the leader's
     struct epoch epoch;     // the conductor's; written before it is opened
     int error;              // the conductor's: why there is no epoch
+    atomic_u32 looks;       // tasks of missing workers are looked for; relaxed
     atomic_u32 users;       // inside weft_dump_take; written under the lock
     atomic_u32 released;    // generation: moves when a leader is done; P4
     atomic_u32 open;        // P3
@@ -95,6 +96,7 @@ static void begin_epoch(struct weft_runtime *runtime, struct rendezvous *rv)
         store_seq_cst(&runtime->trace_asked, TRACE_NONE); // I3
         return;
     }
+    store_relaxed(&rv->looks, rv->shop.missing_count > 0);           // P2
     store_seq_cst(&task_epochs[runtime->tag], epoch->picture.epoch); // P2
     store_seq_cst(&rv->open, 1);                                     // P3
     store_seq_cst(&runtime->trace_asked, TRACE_CAPTURE);             // P2
@@ -184,17 +186,26 @@ static bool is_taken(const struct task *task)
     return load_acquire(&task->mark) == MARK(epoch, MARK_TAKEN); // task.h S1
 }
 
+static void capture_before_run(struct rendezvous *rv, struct worker *worker,
+                               struct task *task)
+{
+    struct cfi_cache *cache = rv->shop.caches[worker->index];
+    struct epoch *epoch = enter(rv);
+
+    if (epoch != NULL) {
+        (void)capture_task(&epoch->picture, cache, task);
+        missing_meet(rv->shop.missing, rv->shop.missing_count, cache, task);
+    }
+    leave(rv);
+}
+
 static void before_run(struct worker *worker, struct task *task)
 {
     struct rendezvous *rv = rendezvous_of(worker->runtime);
     bool is_changed = false;
 
-    if (!is_taken(task)) {
-        struct epoch *epoch = enter(rv);
-        if (epoch != NULL)
-            (void)capture_task(&epoch->picture, rv->shop.caches[worker->index],
-                               task);
-        leave(rv);
+    if (!is_taken(task) || load_relaxed(&rv->looks) != 0) { // only a hint
+        capture_before_run(rv, worker, task);
         is_changed = true;
     }
     if (is_due(worker))
@@ -312,7 +323,7 @@ static int carry_out(struct weft_runtime *runtime, struct weft_dump **ret_dump)
     hold_meeting(runtime);
     if (!epoch->grown) {
         epoch_attend(epoch);
-        close_epoch(runtime);
+        close_epoch(runtime); // nobody captures any more
     }
     limbo_close();
     if (!epoch->grown)

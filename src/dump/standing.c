@@ -470,6 +470,7 @@ void standing_take(struct standing *s, struct standing_result *ret_result)
         refuse(ret_result, "it was held up while it was captured");
     else
         *ret_result = s->result;
+    ret_result->elsewhere = ret_result->why == ELSEWHERE;
 }
 
 // ---- From outside ----

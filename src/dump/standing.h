@@ -20,6 +20,7 @@ enum standing_how {
 struct standing_result {
     enum standing_how how;
     const char *why;  // UNREACHABLE: lives as long as the standing; else NULL
+    bool elsewhere;   // UNREACHABLE: it was not on its stack; ask again
     long call;        // IN_CALL: the system call's number; else -1
     uint64_t args[6]; // IN_CALL: its arguments
     struct unwind_regs regs;
