@@ -221,6 +221,8 @@ static void begin_worker(struct worker *worker)
     worker->standing = standing_begin(worker->runtime->capture_signal);
 }
 
+// Its `standing` stays until no dump can be reading it: a conductor may be
+// about to find out where it stood.
 static void end_worker(struct worker *worker)
 {
     standing_end(worker->standing);
@@ -568,6 +570,8 @@ void rendezvous_free(struct weft_runtime *runtime)
         lock_acquire(&rv->barrier.lock);
     }
     lock_release(&rv->barrier.lock);
+    for (uint32_t i = 0; i < runtime->worker_count; i++)
+        standing_free(runtime->workers[i].standing);
     workshop_deinit(&rv->shop, runtime->worker_count);
     barrier_deinit(&rv->barrier);
     free(rv);

@@ -571,5 +571,9 @@ void standing_end(struct standing *s)
         return;
     port_signal_admit(s->number, false);
     mine = NULL;
+}
+
+void standing_free(struct standing *s)
+{
     free(s);
 }
