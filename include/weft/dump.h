@@ -110,10 +110,10 @@ typedef struct weft_dump_info {
     int64_t process_start_ns; // since 1970 UTC
     int64_t pause_ns;         // first worker stopped to released
     int64_t total_ns;         // request to result
-    int64_t slice_ns;         // longest time that a worker captured at a stretch
-    bool consistent;          // one moment for all tasks but those running
-    bool complete;            // nothing is missing
-    const char *problem;      // what is missing and why, or NULL
+    int64_t slice_ns;    // longest time that a worker captured at a stretch
+    bool consistent;     // one moment for all tasks but those running
+    bool complete;       // nothing is missing
+    const char *problem; // what is missing and why, or NULL
     int pid;
     const char *runtime; // its name
     size_t tasks, workers, stacks, objects, sites, findings, threads;
@@ -247,12 +247,14 @@ typedef struct weft_dump_finding {
 // scopes and channels), and tasks that do not yield.
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
-// tasks of the runtime, which park (without a deadline; the wait is bounded by
-// the runtime's dump_patience_ns and the time of the capture), and by threads
-// and tasks of other runtimes, which block their thread. Not by signal
-// handlers.
+// tasks, of this runtime or another, which park (without a deadline; the wait
+// is bounded by the runtime's dump_patience_ns and the time of the capture),
+// and by threads, which block. Not by signal handlers. A task has a thread made
+// that takes the dump; if none can be had, it blocks its worker and takes the
+// dump by itself, which then is incomplete if it is one of its own runtime.
 // Errors: -EINVAL (a null pointer), -ENOMEM, -ESHUTDOWN (the runtime has
-// ended).
+// ended), -EAGAIN (a task: no thread could be had, and it has less than 32 KiB
+// of stack left).
 WEFT_API int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump);
 
 // Gives a dump back. NULL is allowed. May be called by tasks and threads.

@@ -16,6 +16,8 @@ static const int64_t STEP_NS = 100000;
 enum { TRIES = 100 };
 
 static const char NO_MEMORY[] = "there was no memory for it";
+static const char ITSELF[] =
+    "it takes this dump by itself: no thread to be had";
 static const char MOVED[] = "it came and went while it was looked for";
 
 // ---- While the world stands ----
@@ -56,8 +58,10 @@ uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
 static struct standing *standing_of(struct weft_runtime *runtime,
                                     const struct missing *missing)
 {
-    return missing->task == NULL ? NULL
-                                 : runtime->workers[missing->worker].standing;
+    const struct worker *worker = &runtime->workers[missing->worker];
+
+    return missing->task == NULL || worker == worker_self() ? NULL
+                                                            : worker->standing;
 }
 
 void missing_ask(struct weft_runtime *runtime, struct missing *list,
@@ -66,6 +70,8 @@ void missing_ask(struct weft_runtime *runtime, struct missing *list,
     for (uint32_t i = 0; i < count; i++) {
         struct standing *standing = standing_of(runtime, &list[i]);
         const struct task *task = list[i].task;
+        if (&runtime->workers[list[i].worker] == worker_self())
+            list[i].where.why = ITSELF;
         if (standing == NULL)
             continue;
         standing_ask(standing, (uintptr_t)stack_low(task) + stack_guard_size(),

@@ -31,7 +31,8 @@
 //   I3  trace_asked is MEETING exactly while a meeting is active.
 //
 // A task that asks has a thread ask for it: it would keep its worker from the
-// meeting, and a conductor works for milliseconds.
+// meeting, and a conductor works for milliseconds. Only where no thread can be
+// had does it conduct by itself.
 #include "dump/rendezvous.h"
 
 #include <errno.h>
@@ -47,6 +48,8 @@
 // Between two shares of the capture a worker runs tasks for as long.
 static const int64_t REST_NS = 10000;
 static const int64_t LOOK_NS = 1000000;
+
+enum { STACK_NEEDED = 32 << 10 };
 
 struct rendezvous {
     struct barrier barrier; // its lock guards all below, save the atomics
@@ -483,6 +486,20 @@ static void await_proxy(struct proxy *proxy)
     lock_release(&proxy->lock);
 }
 
+// Where no thread can be had: the task does it all, and keeps its worker. That
+// needs a good part of a stack.
+static int ask_on_worker(struct request *request, int error)
+{
+    const struct task *task = load_relaxed(&worker_self()->current); // ours
+    const char *end = stack_low(task) + stack_guard_size();
+    struct waiter waiter = {.data = request};
+
+    if ((const char *)__builtin_frame_address(0) - end < STACK_NEEDED)
+        return error;
+    await_answer(request, &waiter, ask(request, &waiter));
+    return 0;
+}
+
 static int ask_as_task(struct request *request)
 {
     struct proxy proxy = {.request = *request, .waiter.data = &proxy.request};
@@ -491,7 +508,7 @@ static int ask_as_task(struct request *request)
     list_init(&proxy.waiters);
     int error = port_thread_start(&thread, "weft-dump", proxy_main, &proxy);
     if (error != 0)
-        return error;
+        return ask_on_worker(request, error);
     port_thread_detach(&thread);
     proxy.conducts = ask(&proxy.request, &proxy.waiter);
     store_release(&proxy.asked, 1); // P5
