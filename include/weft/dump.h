@@ -257,12 +257,14 @@ typedef struct weft_dump_finding {
 // options (findings.h).
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
-// tasks of the runtime, which park (without a deadline; the wait is bounded by
-// the runtime's dump_patience_ns and the time of the capture), and by threads
-// and tasks of other runtimes, which block their thread. Not by signal
-// handlers.
+// tasks, of this runtime or another, which park (without a deadline; the wait
+// is bounded by the runtime's dump_patience_ns and the time of the capture),
+// and by threads, which block. Not by signal handlers. A task has a thread made
+// that takes the dump; if none can be had, it blocks its worker and takes the
+// dump by itself, which then is incomplete if it is one of its own runtime.
 // Errors: -EINVAL (a null pointer), -ENOMEM, -ESHUTDOWN (the runtime has
-// ended).
+// ended), -EAGAIN (a task: no thread could be had, and it has less than 32 KiB
+// of stack left).
 WEFT_API int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump);
 
 // Gives a dump back. NULL is allowed. May be called by tasks and threads.

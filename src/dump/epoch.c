@@ -359,7 +359,10 @@ static char *describe_problem(const struct epoch *epoch)
     if (failed > 0)
         fprintf(file, "%s%u tasks could not be read",
                 ftell(file) > 0 ? "; " : "", failed);
-    return fclose(file) == 0 ? words : NULL;
+    if (fclose(file) == 0)
+        return words;
+    free(words);
+    return NULL;
 }
 
 static int note_problem(const struct epoch *epoch)

@@ -21,6 +21,8 @@ static const int64_t STEP_NS = 100000;
 enum { TRIES = 100 };
 
 static const char NO_MEMORY[] = "there was no memory for it";
+static const char ITSELF[] =
+    "it takes this dump by itself: no thread to be had";
 static const char MOVED[] = "it came and went while it was looked for";
 
 enum turn { OPEN, BUSY, DONE };
@@ -65,8 +67,10 @@ uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
 static struct standing *standing_of(struct weft_runtime *runtime,
                                     const struct missing *missing)
 {
-    return missing->task == NULL ? NULL
-                                 : runtime->workers[missing->worker].standing;
+    const struct worker *worker = &runtime->workers[missing->worker];
+
+    return missing->task == NULL || worker == worker_self() ? NULL
+                                                            : worker->standing;
 }
 
 static bool is_inside(struct weft_runtime *runtime,
@@ -215,11 +219,15 @@ static bool look_for(const struct picture *picture, struct cfi_cache *cache,
 void missing_ask(struct weft_runtime *runtime, struct missing *list,
                  uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (standing_of(runtime, &list[i]) != NULL) {
-            ask(runtime, &list[i]);
-            (void)standing_advance(standing_of(runtime, &list[i]));
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        struct standing *standing = standing_of(runtime, &list[i]);
+        if (&runtime->workers[list[i].worker] == worker_self())
+            list[i].where.why = ITSELF;
+        if (standing == NULL)
+            continue;
+        ask(runtime, &list[i]);
+        (void)standing_advance(standing);
+    }
 }
 
 void missing_take(const struct picture *picture, struct cfi_cache *cache,

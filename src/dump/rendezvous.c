@@ -31,7 +31,8 @@
 //   I3  trace_asked is MEETING exactly while a meeting is active.
 //
 // A task that asks has a thread ask for it: it would keep its worker from the
-// meeting, and a conductor works for milliseconds.
+// meeting, and a conductor works for milliseconds. Only where no thread can be
+// had does it conduct by itself.
 #include "dump/rendezvous.h"
 
 #include <errno.h>
@@ -47,6 +48,8 @@
 // Between two shares of the capture a worker runs tasks for as long.
 static const int64_t REST_NS = 10000;
 static const int64_t LOOK_NS = 1000000;
+
+enum { STACK_NEEDED = 32 << 10 };
 
 struct rendezvous {
     struct barrier barrier; // its lock guards all below, save the atomics
@@ -232,7 +235,8 @@ static void begin_worker(struct worker *worker)
     worker->standing = standing_begin(worker->runtime->capture_signal);
 }
 
-// What is set aside for its capture stays, for somebody may just be at it.
+// Its `standing` stays until no dump can be reading it: a conductor may be
+// about to find out where it stood.
 static void end_worker(struct worker *worker)
 {
     standing_end(worker->standing);
@@ -493,6 +497,20 @@ static void await_proxy(struct proxy *proxy)
     lock_release(&proxy->lock);
 }
 
+// Where no thread can be had: the task does it all, and keeps its worker. That
+// needs a good part of a stack.
+static int ask_on_worker(struct request *request, int error)
+{
+    const struct task *task = load_relaxed(&worker_self()->current); // ours
+    const char *end = stack_low(task) + stack_guard_size();
+    struct waiter waiter = {.data = request};
+
+    if ((const char *)__builtin_frame_address(0) - end < STACK_NEEDED)
+        return error;
+    await_answer(request, &waiter, ask(request, &waiter));
+    return 0;
+}
+
 static int ask_as_task(struct request *request)
 {
     struct proxy proxy = {.request = *request, .waiter.data = &proxy.request};
@@ -501,7 +519,7 @@ static int ask_as_task(struct request *request)
     list_init(&proxy.waiters);
     int error = port_thread_start(&thread, "weft-dump", proxy_main, &proxy);
     if (error != 0)
-        return error;
+        return ask_on_worker(request, error);
     port_thread_detach(&thread);
     proxy.conducts = ask(&proxy.request, &proxy.waiter);
     store_release(&proxy.asked, 1); // P5
@@ -581,7 +599,7 @@ void rendezvous_free(struct weft_runtime *runtime)
     }
     lock_release(&rv->barrier.lock);
     for (uint32_t i = 0; i < runtime->worker_count; i++)
-        free(runtime->workers[i].standing); // end_worker
+        standing_free(runtime->workers[i].standing);
     workshop_deinit(&rv->shop, runtime->worker_count);
     barrier_deinit(&rv->barrier);
     free(rv);

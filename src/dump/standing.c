@@ -573,3 +573,8 @@ void standing_end(struct standing *s)
     port_signal_admit(s->number, false);
     mine = NULL;
 }
+
+void standing_free(struct standing *s)
+{
+    free(s);
+}

@@ -34,12 +34,16 @@ struct standing;
 // has no effect besides, is not raised by faults, and is not the C library's.
 bool standing_can_use(int number);
 
-// In the thread that is to be captured, before and after all that it does: sets
-// memory aside for it and lets signal `number`, which can serve, through to it;
-// NULL: no memory, which standing_end takes too. The memory is given back by
-// free, once nobody captures the thread any more.
+// In the thread that is to be captured: sets memory aside for it and lets signal
+// `number`, which can serve, through to it; NULL: no memory, which the others
+// take too.
 struct standing *standing_begin(int number);
+
+// The same thread is about to end. Captures that go on find nobody.
 void standing_end(struct standing *standing);
+
+// Gives the memory back, once no capture goes on.
+void standing_free(struct standing *standing);
 
 // Begins a capture of another thread, whose stack is [lo, hi) and stays
 // mapped. Whoever captures is alone at it until standing_take has returned.

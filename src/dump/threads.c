@@ -336,5 +336,5 @@ void threads_begin(struct weft_runtime *runtime, struct pool_thread *thread)
 void threads_end(struct pool_thread *thread)
 {
     standing_end(thread->standing);
-    free(thread->standing);
+    standing_free(thread->standing);
 }

@@ -69,6 +69,7 @@ static void *pose(void *arg)
     while (!atomic_load(&model->stop)) // nobody captures it any more
         (void)usleep(100);
     standing_end(model->standing);
+    standing_free(model->standing);
     return NULL;
 }
 
