@@ -148,6 +148,7 @@ no_rendezvous:
 no_rules:
     fd_table_free(runtime->fds);
 no_fds:
+    runtime_close(runtime);
     runtime_deinit(runtime);
     return error;
 }
@@ -213,6 +214,7 @@ int weft_runtime_free(weft_runtime *runtime)
         return 0;
     outside_enter(&outsider, NULL, runtime);
     runtime_stop(runtime);
+    runtime_close(runtime);
     watch_end(runtime);
     signal_end(runtime);
     rendezvous_free(runtime);

@@ -242,10 +242,12 @@ static void read_labels(struct reading *r)
 {
     char text[2 * WEFT_LABELS_MAX * WEFT_NAME_MAX];
     size_t used = 0;
-    struct label label = {.next = r->top.labels};
+    const struct label *next = load_relaxed(&r->top.labels); // a copy's
+    struct label label;
 
-    while (label.next != NULL && r->extra.label_count < WEFT_LABELS_MAX) {
-        copy_words(&label, label.next, sizeof label);
+    while (next != NULL && r->extra.label_count < WEFT_LABELS_MAX) {
+        copy_words(&label, next, sizeof label);
+        next = load_relaxed(&label.next); // a copy's
         used += append(text + used, label.key);
         used += append(text + used, label.value);
         r->extra.label_count++;
@@ -348,9 +350,13 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
     struct reading r;
 
     r.picture = picture;
+    if (task->index >= picture->slots) // its spawner came late: task.h P3
+        return true;
     while (mark != taken) {
         bool waited = mark == MARK(picture->epoch, MARK_WAITED);
-        copy_words(&r.copy, task, sizeof r.copy);
+        uint64_t word = load_acquire(&task->state); // task.h P1: what it tells
+        copy_words(&r.copy, task, sizeof r.copy);   // of was written before
+        store_relaxed(&r.copy.state, word);         // a copy's
         if (STATE_PHASE(load_relaxed(&r.copy.state)) == PHASE_FREE)
             return true;
         copy_words(&r.top, r.copy.top, offsetof(struct task_top, fiber));
@@ -411,6 +417,7 @@ void capture_running(const struct picture *picture,
 
     read_facts(&r, running->state);
     read_name(&r);
+    read_labels(&r);
     r.shape.stack = store_stack(picture->store, &running->stack, running->pcs,
                                 running->error);
     set_used(&r, running->stack_used);

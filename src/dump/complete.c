@@ -150,7 +150,7 @@ static bool check_owner(struct weft_dump *dump, uint32_t index,
     if (o->owned || o->owner == 0)
         return false;
     uint32_t task = find_owner(dump, o);
-    if (task != WEFT_NONE) {
+    if (task != WEFT_NONE && model_task(dump, task).object != index) {
         o->owner_task = task;
         *ret_holding = (struct holding){.slot = task, .object = index};
         return true;

@@ -23,7 +23,7 @@
 #include "dump/threads.h"
 #include "dump/unchecked.h"
 
-enum { STRETCH = 16, SLOTS_SPARE = 65536 };
+enum { STRETCH_MAX = 16, SLOTS_SPARE = 4096 };
 
 static const int64_t SHARE_NS = 20000;
 static const int64_t ATTEND_NS = 1000000;
@@ -100,6 +100,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
         used < TABLE_MAX / 2 - SLOTS_SPARE ? 2 * used + SLOTS_SPARE : TABLE_MAX;
 
     *epoch = (struct epoch){.shop = shop, .asked_ns = port_now()};
+    store_relaxed(&epoch->stretch, STRETCH_MAX); // not shared yet
     epoch->picture = (struct picture){
         .runtime = runtime,
         .epoch = next_number(shop),
@@ -213,8 +214,9 @@ static bool capture_stretch(struct epoch *epoch, struct cfi_cache *cache)
 
     if (load_relaxed(&epoch->next) >= slots) // a guess: the addition decides
         return false;
-    uint32_t first = add_relaxed(&epoch->next, STRETCH); // only a number
-    uint32_t end = first + STRETCH < slots ? first + STRETCH : slots;
+    uint32_t stretch = load_relaxed(&epoch->stretch);    // a figure
+    uint32_t first = add_relaxed(&epoch->next, stretch); // only a number
+    uint32_t end = first + stretch < slots ? first + stretch : slots;
     if (first >= slots)
         return false;
     for (uint32_t i = first; i < end; i++) {
@@ -231,7 +233,7 @@ static bool capture_stretch(struct epoch *epoch, struct cfi_cache *cache)
     return true;
 }
 
-static void note_longest(struct epoch *epoch, uint64_t ticks)
+void epoch_note_slice(struct epoch *epoch, uint64_t ticks)
 {
     uint64_t longest = load_relaxed(&epoch->longest); // a figure
 
@@ -247,10 +249,14 @@ bool epoch_share(struct epoch *epoch, uint32_t worker)
 
     while (port_ticks_to_ns(now - began) < SHARE_NS &&
            capture_stretch(epoch, epoch->shop->caches[worker])) {
+        uint64_t last = now;
         some = true;
         now = port_ticks();
+        // Deep stacks: one at a time from here on.
+        if (port_ticks_to_ns(now - last) > SHARE_NS)
+            store_relaxed(&epoch->stretch, 1); // a figure
     }
-    note_longest(epoch, now - began);
+    epoch_note_slice(epoch, now - began);
     epoch->shop->rested[worker] = now;
     return some;
 }
@@ -333,9 +339,20 @@ void epoch_attend(struct epoch *epoch)
     missing_take(&epoch->picture, shop->caches[runtime->worker_count],
                  shop->missing, shop->missing_count,
                  epoch->asked_ns + runtime->dump_patience_ns);
+    missing_capture(&epoch->picture, shop->missing, shop->missing_count);
 }
 
 // ---- After ----
+
+// A sandbox may forbid it.
+static bool can_read_memory(void)
+{
+    uint32_t here = 1;
+    uint32_t copy;
+
+    return port_read_memory((uintptr_t)&here, &copy, sizeof copy) ==
+           sizeof copy;
+}
 
 // Whom the dump lacks, and why: "T10 on worker 1 (tid 71): it did not answer".
 static char *describe_problem(const struct epoch *epoch)
@@ -359,6 +376,9 @@ static char *describe_problem(const struct epoch *epoch)
     if (failed > 0)
         fprintf(file, "%s%u tasks could not be read",
                 ftell(file) > 0 ? "; " : "", failed);
+    if (!can_read_memory())
+        fprintf(file, "%sthe system does not let locks and channels be read",
+                ftell(file) > 0 ? "; " : "");
     if (fclose(file) == 0)
         return words;
     free(words);
@@ -386,7 +406,6 @@ static int seal(struct epoch *epoch)
     struct workshop *shop = epoch->shop;
     struct cfi_cache *cache = shop->caches[picture->runtime->worker_count];
 
-    missing_capture(picture, shop->missing, shop->missing_count);
     int error = threads_add(epoch->dump, picture, cache);
     if (error != 0)
         return error;

@@ -27,6 +27,7 @@ struct epoch {
     bool grown;          // the table outgrew the store: try again
     int64_t asked_ns;    //
     atomic_u32 next;     // slot from which nobody captures so far
+    atomic_u32 stretch;  // slots taken at a time; relaxed: a figure
     atomic_u32 done;     // slots whose capture is over; E1
     atomic_u32 finished; // 1: all are; the conductor sleeps on it
     atomic_u32 failed;   // tasks that could not be read; relaxed: a figure
@@ -48,6 +49,9 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier);
 // A share of the capture, of about 20 us, with a worker's cache. False: nothing
 // is left.
 bool epoch_share(struct epoch *epoch, uint32_t worker);
+
+// A thread has captured for so many ticks at a stretch.
+void epoch_note_slice(struct epoch *epoch, uint64_t ticks);
 
 // The conductor sees to it that everything gets captured.
 void epoch_attend(struct epoch *epoch);

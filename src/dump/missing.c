@@ -10,12 +10,17 @@
 //   I1  A worker that did not come is inside the task that `current` names, or
 //       between two, and begins none before it has met (worker.c C3). So while
 //       the meeting lasts, `current` can only become NULL, or stay.
+//   I2  A slot may be another task's by the time, or the same task be in a later
+//       run. The count in its state word goes up with each run and never down:
+//       what a thread has answered is of the task if the word tells the same
+//       run afterwards.
 //   M1  turn goes from OPEN to BUSY by whoever captures the stack, by CAS; then
 //       to DONE (release) -> the conductor (acquire) sees the stack; or back to
 //       OPEN, if it could not be read.
 #include "dump/missing.h"
 
 #include "dump/fp_search.h"
+#include "dump/unchecked.h"
 
 static const int64_t STEP_NS = 100000;
 enum { TRIES = 100 };
@@ -47,6 +52,15 @@ static bool note(struct weft_runtime *runtime, struct barrier *barrier,
         .how = STANDING_UNREACHABLE, .why = NO_MEMORY, .call = -1};
     if (task == NULL)
         return true;
+    uint64_t word = load_acquire(&task->state); // task.h P1
+    enum phase phase = STATE_PHASE(word);
+    if (phase == PHASE_FREE || phase == PHASE_DONE) { // it has just ended
+        missing->task = NULL;
+        return true;
+    }
+    missing->run = STATE_COUNT(word);
+    if (phase == PHASE_NEW || phase == PHASE_READY) // its worker has it in hand
+        missing->run++;
     store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
     capture_facts(task, &missing->running);
     return true;
@@ -73,12 +87,33 @@ static struct standing *standing_of(struct weft_runtime *runtime,
                                                             : worker->standing;
 }
 
+static bool is_about_to_run(const struct missing *missing)
+{
+    uint64_t word = load_acquire(&missing->task->state); // task.h P1
+    enum phase phase = STATE_PHASE(word);
+
+    return STATE_COUNT(word) + 1 == missing->run &&
+           (phase == PHASE_NEW || phase == PHASE_READY);
+}
+
+// I2.
+static bool is_same_run(const struct missing *missing)
+{
+    uint64_t word = load_acquire(&missing->task->state); // task.h P1
+    enum phase phase = STATE_PHASE(word);
+
+    return STATE_COUNT(word) == missing->run &&
+           (phase == PHASE_RUNNING || phase == PHASE_PARKING ||
+            phase == PHASE_FIRED);
+}
+
 static bool is_inside(struct weft_runtime *runtime,
                       const struct missing *missing)
 {
     struct worker *worker = &runtime->workers[missing->worker];
 
-    return load_acquire(&worker->current) == missing->task; // worker.c C3
+    return load_acquire(&worker->current) == missing->task && // worker.c C3
+           (is_same_run(missing) || is_about_to_run(missing));
 }
 
 static bool take_turn(struct missing *missing)
@@ -159,10 +194,12 @@ static void read_saved(struct cfi_cache *cache, struct missing *missing)
 
 static bool has_ended(const struct missing *missing)
 {
-    enum phase phase =
-        STATE_PHASE(load_acquire(&missing->task->state)); // task.h P1
+    uint64_t word = load_acquire(&missing->task->state); // task.h P1
+    uint64_t id;
 
-    return phase == PHASE_DONE || phase == PHASE_FREE;
+    copy_words(&id, &missing->task->id, sizeof id);
+    return STATE_PHASE(word) == PHASE_DONE || STATE_PHASE(word) == PHASE_FREE ||
+           id != missing->running.copy.id; // and the slot is another's
 }
 
 // Takes what the thread has answered. True: it is of use, or the last word.
@@ -175,6 +212,11 @@ static bool use_answer(const struct picture *picture, struct cfi_cache *cache,
     missing->asked = false;
     if (missing->where.how == STANDING_UNREACHABLE)
         return !missing->where.elsewhere;
+    if (!is_same_run(missing)) { // I2
+        missing->where.how = STANDING_UNREACHABLE;
+        missing->where.why = MOVED;
+        return false;
+    }
     if (!take_turn(missing))
         return true;
     unwind_standing(cache, missing);

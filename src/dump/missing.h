@@ -12,6 +12,7 @@ struct missing {
     struct task *task;      // NULL: between two tasks, where it will stop
     struct running running; // the task; the stack by who has the `turn`
     atomic_u32 turn;        // enum turn: M1
+    uint64_t run;           // of the task: the count in its state word
     bool asked;             // its thread, and the answer is not yet taken
     struct standing_result where;
     int64_t in_call_ns; // for how long at least, in a system call; or 0

@@ -196,8 +196,10 @@ static void capture_before_run(struct rendezvous *rv, struct worker *worker,
     struct epoch *epoch = enter(rv);
 
     if (epoch != NULL) {
+        uint64_t began = port_ticks();
         (void)capture_task(&epoch->picture, cache, task);
         missing_meet(rv->shop.missing, rv->shop.missing_count, cache, task);
+        epoch_note_slice(epoch, port_ticks() - began);
     }
     leave(rv);
 }

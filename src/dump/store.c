@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    TEXT_PER_SLOT = 256,
+    TEXT_PER_SLOT = 1024,
     FRAMES_PER_SLOT = 128,
     OBJECTS_PER_SLOT = 2,
     TABLE_FIRST = 512, // entries: one page
@@ -245,6 +245,14 @@ uint32_t store_shape(struct store *store, const struct shape *shape)
 
 // ---- Stacks ----
 
+static bool same_error(const struct store *store,
+                       const struct model_stack *stack, const char *error)
+{
+    if (error == NULL || stack->error == WEFT_NONE)
+        return error == NULL && stack->error == WEFT_NONE;
+    return strcmp(item(&store->text, stack->error), error) == 0;
+}
+
 static bool same_stack(const struct store *store, uint32_t index,
                        const struct quest *quest)
 {
@@ -252,7 +260,7 @@ static bool same_stack(const struct store *store, uint32_t index,
     const struct model_stack *other = item(&store->stacks, index);
 
     return other->count == mine->count && other->end == mine->end &&
-           other->cut == mine->cut &&
+           other->cut == mine->cut && same_error(store, other, quest->error) &&
            (mine->count == 0 || memcmp(item(&store->pcs, other->pc), quest->pcs,
                                        mine->count * sizeof *quest->pcs) == 0);
 }

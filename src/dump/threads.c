@@ -219,12 +219,17 @@ static void add_stack(struct work *work, const struct standing_result *found,
 
 // ---- The pool ----
 
+static bool is_self(const struct pool_thread *copy)
+{
+    return copy->tid == port_thread_id();
+}
+
 static bool advance_all(const struct seen *seen)
 {
     bool all = true;
 
     for (size_t i = 0; i < seen->pool_count; i++)
-        if (seen->pool[i]->standing != NULL &&
+        if (seen->pool[i]->standing != NULL && !is_self(&seen->copies[i]) &&
             !standing_advance(seen->pool[i]->standing))
             all = false;
     return all;
@@ -236,7 +241,7 @@ static void ask_all(const struct seen *seen)
     atomic_u32 never = 0;
 
     for (size_t i = 0; i < seen->pool_count; i++)
-        if (seen->pool[i]->standing != NULL)
+        if (seen->pool[i]->standing != NULL && !is_self(&seen->copies[i]))
             standing_ask(seen->pool[i]->standing, seen->pool[i]->lo,
                          seen->pool[i]->hi);
     while (!advance_all(seen) && port_now() < deadline_ns)
@@ -249,6 +254,8 @@ static void add_pool(struct work *work, const struct seen *seen)
 
     ask_all(seen);
     for (size_t i = 0; i < seen->pool_count; i++) {
+        if (is_self(&seen->copies[i]))
+            continue; // who takes this dump
         struct model_thread *m = &dump->threads[dump->thread_count++];
         struct standing_result found;
         add_pool_thread(work, &seen->copies[i], m);

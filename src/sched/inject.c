@@ -41,9 +41,16 @@ bool inject_empty(const struct inject *inject)
 
 uint64_t inject_look(struct inject *inject, uint32_t *ret_count)
 {
-    lock_acquire(&inject->lock);
-    uint64_t total = load_relaxed(&inject->total); // under the lock
-    *ret_count = inject->list.count;
-    lock_release(&inject->lock);
+    enum { TRIES = 100 };
+    uint64_t total = load_relaxed(&inject->total); // figures, read until they
+    uint64_t again;                                // belong together
+
+    for (int i = 0; i < TRIES; i++) {
+        *ret_count = load_seq_cst(&inject->length); // N1
+        again = load_relaxed(&inject->total);
+        if (again == total)
+            break;
+        total = again;
+    }
     return total - *ret_count;
 }

@@ -22,7 +22,8 @@ void inject_push(struct inject *inject, struct task_list *tasks);
 void inject_pop(struct inject *inject, uint32_t max,
                 struct task_list *ret_tasks);
 
-// What is in it now: those with `injected` above the returned number, by up to
+// What is in it now, without the lock, which may be held by one who was taken
+// off: those with `injected` above the returned number, by up to
 // *ret_count.
 uint64_t inject_look(struct inject *inject, uint32_t *ret_count);
 

@@ -48,8 +48,7 @@ static void give_tag(struct weft_runtime *runtime)
     store_release(&taken[runtime->tag], 0); // R1
 }
 
-// From here on no call by handle finds the runtime, and none is inside.
-static void close_registry(struct weft_runtime *runtime)
+void runtime_close(struct weft_runtime *runtime)
 {
     atomic_u32 *count = &inside[runtime->tag];
     uint32_t calls;
@@ -174,7 +173,6 @@ no_table:
 
 void runtime_deinit(struct weft_runtime *runtime)
 {
-    close_registry(runtime);
     free_workers(runtime);
     driver_deinit(&runtime->driver);
     table_deinit(&runtime->table);

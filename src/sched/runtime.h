@@ -228,6 +228,10 @@ void sched_spend(void);
 int runtime_init(struct weft_runtime *runtime, uint32_t workers);
 void runtime_deinit(struct weft_runtime *runtime);
 
+// From here on no call by handle finds the runtime, and none is inside; before
+// anything goes that such a call may use, dumps too.
+void runtime_close(struct weft_runtime *runtime);
+
 // Starts the threads. 0 or -EAGAIN.
 int runtime_start(struct weft_runtime *runtime);
 

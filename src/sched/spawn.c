@@ -120,27 +120,31 @@ static void copy_name(char *to, const char *from)
 
 static bool copy_labels(struct task *child, const struct task *parent)
 {
-    struct label **end = &child->top->labels;
+    _Atomic(struct label *) *end = &child->top->labels;
+    struct label *from = NULL;
 
-    *end = NULL;
-    if (parent == NULL)
-        return true;
-    for (struct label *l = parent->top->labels; l != NULL; l = l->next) {
-        *end = malloc(sizeof **end);
-        if (*end == NULL)
+    store_relaxed(end, NULL); // the child is not shared yet
+    if (parent != NULL)
+        from = load_relaxed(&parent->top->labels); // our own
+    for (; from != NULL; from = load_relaxed(&from->next)) {
+        struct label *label = malloc(sizeof *label);
+        if (label == NULL)
             return false;
-        **end = *l;
-        (*end)->next = NULL;
-        end = &(*end)->next;
+        memcpy(label->key, from->key, sizeof label->key);
+        memcpy(label->value, from->value, sizeof label->value);
+        store_relaxed(&label->next, NULL);
+        store_release(end, label); // task.h, struct label; P1
+        end = &label->next;
     }
     return true;
 }
 
 static void free_labels(struct task *task)
 {
-    while (task->top->labels != NULL) {
-        struct label *label = task->top->labels;
-        task->top->labels = label->next;
+    struct label *label;
+
+    while ((label = load_relaxed(&task->top->labels)) != NULL) { // our own
+        store_relaxed(&task->top->labels, load_relaxed(&label->next));
         limbo_free(&label->grave, label);
     }
 }
@@ -175,7 +179,12 @@ static bool check(const weft_task_options *options, weft_task_fn *fn)
 static bool fill(struct task *task, const weft_task_options *options,
                  weft_task_fn *fn, void *arg, const struct spawn *spawn)
 {
+    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
     struct task *parent = task_self();
+
+    // Before anything else: who reads the slot as what it was finds out.
+    if (epoch != 0)
+        store_seq_cst(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
 
     if (parent != NULL && parent->tag != task->tag)
         parent = NULL; // of another runtime, whose ids and labels are its own
@@ -271,12 +280,8 @@ static void publish(struct task *task, enum join_mode mode)
 {
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
 
-    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
-
     task->join = (uint8_t)mode;
     task->top->first_count = count;
-    if (epoch != 0)
-        store_relaxed(&task->mark, MARK(epoch, MARK_TAKEN)); // S1: with state
     if (task->owner != NULL)
         task->owner->begins(task->owner, task);
     store_release(&task->state, STATE(count, 0, PHASE_NEW)); // task.h P1
@@ -388,8 +393,7 @@ void task_finish(struct worker *worker, struct task *task)
     struct core *core = worker->core;
 
     check_end(task);
-    if (task->top->labels != NULL)
-        free_labels(task);
+    free_labels(task);
     fiber_deinit(&task->top->fiber);
     if (task->owner != NULL)
         task->owner->ended(task->owner, task);

@@ -82,8 +82,8 @@ static int add_label(struct task *task, const char *key, const char *value)
         return -ENOMEM;
     copy_text(label->key, key);
     copy_text(label->value, value);
-    label->next = task->top->labels;
-    task->top->labels = label;
+    store_relaxed(&label->next, load_relaxed(&task->top->labels)); // our own
+    store_release(&task->top->labels, label); // task.h P1, struct label
     return 0;
 }
 
@@ -98,15 +98,15 @@ int weft_task_set_label(const char *key, const char *value)
     if (key == NULL || key[0] == '\0')
         return -EINVAL;
     copy_text(cut, key);
-    for (struct label **at = &task->top->labels; *at != NULL;
-         at = &(*at)->next, count++) {
-        struct label *label = *at;
+    _Atomic(struct label *) *at = &task->top->labels;
+    struct label *label;
+    for (; (label = load_relaxed(at)) != NULL; at = &label->next, count++) {
         if (strcmp(label->key, cut) != 0)
             continue;
         if (value != NULL) {
             copy_text(label->value, value);
         } else {
-            *at = label->next;
+            store_relaxed(at, load_relaxed(&label->next)); // our own list
             limbo_free(&label->grave, label);
         }
         return 0;

@@ -65,8 +65,7 @@ static void serve(struct semaphore *s)
 {
     uint64_t state = load_acquire(&s->state); // P1
     uint64_t permits = PERMITS(state);
-    struct holder self = holder_self();
-    uint64_t since = holder_since(&self);
+    uint64_t since = port_ticks(); // the giver's last switch may be long ago
     struct waiter *waiter;
 
     if (!(state & CONTENDED))

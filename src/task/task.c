@@ -9,7 +9,8 @@ void task_note_wait(struct task *task, uint32_t epoch)
 {
     uint32_t word = load_relaxed(&task->mark); // a guess: the CAS orders
 
-    if (MARK_EPOCH(word) != epoch)
+    // Only forwards: we may come late, when the next epoch is open.
+    if ((int32_t)((MARK_EPOCH(word) - epoch) << 2) < 0)
         (void)cas_acq_rel(&task->mark, &word, MARK(epoch, MARK_WAITED)); // S1
 }
 

@@ -107,8 +107,10 @@ enum join_mode {
     JOIN_SCOPED,   // its scope counts it
 };
 
+// Filled before it is linked, by release: a capture may follow the links of a
+// task that runs on.
 struct label {
-    struct label *next;
+    _Atomic(struct label *) next;
     struct grave grave;
     char key[WEFT_NAME_MAX];
     char value[WEFT_NAME_MAX];
@@ -151,7 +153,7 @@ struct task_owner {
 // What lies at the top of a task's stack, in the page that is touched anyway.
 struct task_top {
     char name[WEFT_NAME_MAX];
-    struct label *labels; // owned; newest first
+    _Atomic(struct label *) labels; // owned; newest first
     uint64_t first_count; // the state's count when the task was spawned
     struct fiber fiber;   // from here on of no interest for dumps
     bool canary;          // stands in for a guard page (stack.c)

@@ -100,7 +100,8 @@ static void test_token(void **state)
 
 // ---- Tasks that come and go: what is said of one is all of the same one ----
 
-enum { KINDS = 3, CHURNERS = 24 };
+// Names are read from files anew for each dump: not for all of them.
+enum { KINDS = 3, CHURNERS = 24, NAMED = 20 };
 
 struct churn {
     weft_runtime *runtime;
@@ -198,7 +199,7 @@ static void check_words(const weft_dump *dump, size_t index,
 }
 
 // What it waits for, what it holds, and where: all by its name.
-static void check_life(const weft_dump *dump, size_t index)
+static void check_life(const weft_dump *dump, size_t index, bool names)
 {
     weft_dump_task task = task_at(dump, index);
     struct chain chain;
@@ -218,12 +219,14 @@ static void check_life(const weft_dump *dump, size_t index)
     expect_is(task.holds, 1);
     expect_is(task.labels, 1);
     expect_text(object_at(dump, task.object).name, task.name);
+    if (!names)
+        return;
     chain_of_stack(dump, task.stack, &chain);
     snprintf(function, sizeof function, "wait_%s", task.name);
     expect(chain_has(&chain, function, NULL));
 }
 
-static void check_churn(const weft_dump *dump)
+static void check_churn(const weft_dump *dump, bool names)
 {
     size_t tasks = info_of(dump).tasks;
 
@@ -231,7 +234,7 @@ static void check_churn(const weft_dump *dump)
     for (size_t i = 0; i < tasks; i++)
         if (!begins_with(task_at(dump, i).name, "stir") &&
             task_at(dump, i).state != WEFT_STATE_RUNNING)
-            check_life(dump, i);
+            check_life(dump, i, names);
 }
 
 static void run_churn(unsigned workers)
@@ -250,7 +253,7 @@ static void run_churn(unsigned workers)
     for (unsigned n = 0; n < scaled(300); n++) {
         unsigned long before = atomic_load(&churn.lives);
         weft_dump *dump = take(churn.runtime);
-        check_churn(dump);
+        check_churn(dump, n % NAMED == 0);
         weft_dump_free(dump);
         while (atomic_load(&churn.lives) == before)
             doze();

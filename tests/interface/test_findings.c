@@ -407,7 +407,7 @@ static void test_system_call(void **state)
     expect(worker_at(dump, finding.worker).in_syscall);
     expect_is(worker_at(dump, finding.worker).syscall_fd, ends[0]);
     char *text = words_of(dump);
-    expect(strstr(text, "is pipe:[") != NULL);
+    expect(strstr(text, " = pipe:[") != NULL);
     free(text);
     weft_dump_free(dump);
     expect_is(write(ends[1], "x", 1), 1);
