@@ -71,7 +71,7 @@ static void run_ring(unsigned workers, unsigned threads)
     }
     weft_dump_free(take_when(ring.runtime, WEFT_STATE_WAITING, RING));
     expect_is(weft_channel_send(ring.channels[0], &token, WEFT_NEVER), 0);
-    for (unsigned n = 0; n < scaled(100); n++) {
+    for (unsigned n = 0; n < scaled(50); n++) {
         unsigned long before = atomic_load(&ring.rounds);
         weft_dump *dump = take(ring.runtime);
         check_ring(dump);
@@ -250,7 +250,7 @@ static void run_churn(unsigned workers)
     for (uintptr_t i = 0; i < CHURNERS; i++)
         stirrers[i] = spawn(churn.runtime, "stir", stir, (void *)i);
     expect_is(pthread_create(&thread, NULL, stir, (void *)1000), 0);
-    for (unsigned n = 0; n < scaled(300); n++) {
+    for (unsigned n = 0; n < scaled(100); n++) {
         unsigned long before = atomic_load(&churn.lives);
         weft_dump *dump = take(churn.runtime);
         check_churn(dump, n % NAMED == 0);
@@ -340,7 +340,7 @@ static void test_births_and_ends(void **state)
     family.runtime = start(2);
     weft_task parent = spawn(family.runtime, NULL, be_parent, &family);
     for (unsigned n = 0;
-         n < scaled(300) || atomic_load(&family.rounds) < ROUNDS; n++) {
+         n < scaled(100) || atomic_load(&family.rounds) < ROUNDS; n++) {
         weft_dump *dump = take(family.runtime);
         check_family(dump, parent);
         weft_dump_free(dump);
