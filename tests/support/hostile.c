@@ -228,7 +228,7 @@ static void *ask_often(void *arg)
         } else {
             expect(error == -ENOMEM && asker->h->program->refuses);
             tally->refused++;
-            count_reason(tally, "refused", 7, 1);
+            count_reason(tally, "no memory", 9, 1);
         }
         weft_dump_free(dump);
     }

@@ -715,7 +715,7 @@ static void use_module(void)
     find_plugin(path, sizeof path);
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     expect(module != NULL);
-    plugin_entry *entry = (plugin_entry *)dlsym(module, "plugin_deep");
+    plugin_entry *entry = (plugin_entry *)dlsym(module, "plugin_asm_told");
     expect(entry != NULL);
     entry(yield_in_module, NULL);
     expect_is(dlclose(module), 0);
