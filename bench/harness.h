@@ -14,7 +14,7 @@
 
 enum {
     PARAMS_MAX = 8,
-    VALUES_MAX = 8,
+    VALUES_MAX = 12,
     RUNS_MAX = 100,
 };
 

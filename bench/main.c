@@ -46,6 +46,7 @@ static const struct {
     {"dump-hostile-p99", bench_dump_hostile},
     {"dump-hostile-p999", bench_dump_hostile},
     {"dump-hostile-max", bench_dump_hostile},
+    {"dump-hostile-alone", bench_dump_hostile},
     {"dump-hostile-answered", bench_dump_hostile},
     {"dump-hostile-refused", bench_dump_hostile},
     {"dump-hostile-incomplete", bench_dump_hostile},
