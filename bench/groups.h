@@ -4,8 +4,8 @@
 
 #include "harness.h"
 
-// Each measures all points of one benchmark; bench_dump those of several that
-// one and the same run gives.
+// Each measures all points of one benchmark; bench_dump and bench_dump_hostile
+// those of several that one and the same run gives.
 void bench_yield(const struct settings *settings);
 void bench_spawn_join(const struct settings *settings);
 void bench_skynet(const struct settings *settings);
@@ -25,6 +25,7 @@ void bench_parked_memory(const struct settings *settings);
 void bench_dump(const struct settings *settings);
 void bench_dump_memory(const struct settings *settings);
 void bench_dump_names(const struct settings *settings);
+void bench_dump_hostile(const struct settings *settings);
 void bench_broken_naps(const struct settings *settings);
 void bench_kv_server(const struct settings *settings);
 

@@ -14,7 +14,7 @@
 #include <weft/base.h>
 
 enum {
-    WANTED_MAX = 32,
+    WANTED_MAX = 64,
     RUN_SECONDS_MAX = 300, // then a run is ended by SIGALRM
 };
 
@@ -180,7 +180,7 @@ static void print_label(const char *name, const char *peer)
     char label[64];
 
     snprintf(label, sizeof(label), peer == NULL ? "%s" : "%s (%s)", name, peer);
-    printf("%-21s ", label);
+    printf("%-23s ", label);
 }
 
 static void print_params(const struct point *point)
@@ -203,7 +203,7 @@ static void print_params(const struct point *point)
 
 // Keys, names and texts are the benchmarks' own words: nothing to escape.
 static void json_row(const struct point *point, const char *name,
-                     const double *sorted, unsigned runs)
+                     const char *unit, const double *sorted, unsigned runs)
 {
     fprintf(json, "%s\n  {\"name\": \"%s\", \"params\": {",
             ftell(json) > 1 ? "," : "", name);
@@ -218,26 +218,30 @@ static void json_row(const struct point *point, const char *name,
     fprintf(json,
             "}, \"unit\": \"%s\", \"median\": %.6g, \"min\": %.6g, "
             "\"max\": %.6g, \"runs\": %u, \"peer\": ",
-            point->unit, median_of(sorted, runs), sorted[0], sorted[runs - 1],
-            runs);
+            unit, median_of(sorted, runs), sorted[0], sorted[runs - 1], runs);
     if (point->peer == NULL)
         fprintf(json, "null}");
     else
         fprintf(json, "\"%s\"}", point->peer);
 }
 
-static void report(const struct point *point, const char *name, double *samples,
+// Of value `which` of the point.
+static void report(const struct point *point, size_t which, double *samples,
                    unsigned runs)
 {
+    const char *name = point->names[which];
+    const char *unit =
+        point->units[which] == NULL ? point->unit : point->units[which];
+
     qsort(samples, runs, sizeof(*samples), compare);
     print_label(name, point->peer);
     print_params(point);
     print_figure(median_of(samples, runs));
     print_figure(samples[0]);
     print_figure(samples[runs - 1]);
-    printf("  %-5s %4u\n", point->unit, runs);
+    printf("  %-5s %4u\n", unit, runs);
     if (json != NULL)
-        json_row(point, name, samples, runs);
+        json_row(point, name, unit, samples, runs);
 }
 
 static void report_failure(const struct point *point, const char *name)
@@ -272,7 +276,7 @@ void bench_measure(const struct settings *settings, const struct point *point)
         if (!is_wanted(point->names[i]))
             continue;
         if (whole)
-            report(point, point->names[i], samples[i], runs);
+            report(point, i, samples[i], runs);
         else
             report_failure(point, point->names[i]);
     }
@@ -325,7 +329,7 @@ int bench_begin(const char *path)
         fputc('[', json);
     }
     print_machine();
-    printf("%-21s %-46s %12s%12s%12s  %-5s %4s\n", "benchmark", "parameters",
+    printf("%-23s %-46s %12s%12s%12s  %-5s %4s\n", "benchmark", "parameters",
            "median", "min", "max", "unit", "runs");
     fflush(stdout);
     return 0;

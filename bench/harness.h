@@ -14,7 +14,7 @@
 
 enum {
     PARAMS_MAX = 8,
-    VALUES_MAX = 8,
+    VALUES_MAX = 12,
     RUNS_MAX = 100,
 };
 
@@ -35,8 +35,9 @@ struct param {
 struct point {
     // The benchmark that each value of a run belongs to, in their order.
     const char *names[VALUES_MAX];
-    const char *unit;
-    const char *peer; // what is measured in weft's place, or NULL
+    const char *unit;              // of all of them, unless there are
+    const char *units[VALUES_MAX]; // some for each
+    const char *peer;              // what is measured in weft's place, or NULL
     struct param params[PARAMS_MAX];
     unsigned runs; // unless the command line says how many
     // One run, in a process of its own. Stores a value for each name.

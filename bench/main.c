@@ -1,7 +1,7 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
 // Their definitions stand at the heads of sched.c, sync.c, locks.c, memory.c,
-// dump.c, names.c, broken.c and kv.c, and in doc/benchmarks.md.
+// dump.c, names.c, hostile.c, broken.c and kv.c, and in doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +42,15 @@ static const struct {
     {"dump-gap-worst", bench_dump},
     {"dump-memory", bench_dump_memory},
     {"dump-names", bench_dump_names},
+    {"dump-hostile", bench_dump_hostile},
+    {"dump-hostile-p99", bench_dump_hostile},
+    {"dump-hostile-p999", bench_dump_hostile},
+    {"dump-hostile-max", bench_dump_hostile},
+    {"dump-hostile-alone", bench_dump_hostile},
+    {"dump-hostile-answered", bench_dump_hostile},
+    {"dump-hostile-refused", bench_dump_hostile},
+    {"dump-hostile-incomplete", bench_dump_hostile},
+    {"dump-hostile-lost", bench_dump_hostile},
     {"broken-naps", bench_broken_naps},
     {"kv-server", bench_kv_server},
 };

@@ -510,6 +510,7 @@ static int ask_on_worker(struct request *request, int error)
     if ((const char *)__builtin_frame_address(0) - end < STACK_NEEDED)
         return error;
     await_answer(request, &waiter, ask(request, &waiter));
+    (void)weft_task_yield(); // others have waited for this worker
     return 0;
 }
 

@@ -34,9 +34,9 @@ struct standing;
 // has no effect besides, is not raised by faults, and is not the C library's.
 bool standing_can_use(int number);
 
-// In the thread that is to be captured: sets memory aside for it and lets signal
-// `number`, which can serve, through to it; NULL: no memory, which the others
-// take too.
+// In the thread that is to be captured: sets memory aside for it and lets
+// signal `number`, which can serve, through to it; NULL: no memory, which the
+// next two take too.
 struct standing *standing_begin(int number);
 
 // The same thread is about to end. Captures that go on find nobody.

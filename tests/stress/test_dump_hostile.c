@@ -23,7 +23,15 @@
 #define SANITIZED 1
 #endif
 
-enum { TESTS_MAX = 64, WORKERS = 2, DUMPS = 300 };
+enum {
+    TESTS_MAX = 64,
+    WORKERS = 2,
+#ifdef SANITIZED
+    DUMPS = 50,
+#else
+    DUMPS = 300,
+#endif
+};
 
 static void run_program(const struct hostile_program *program)
 {

@@ -61,6 +61,8 @@ static void tally_add(struct tally *sum, const struct tally *part)
     sum->refused += part->refused;
     sum->incomplete += part->incomplete;
     sum->lost += part->lost;
+    if (part->longest_ns > sum->longest_ns)
+        sum->longest_ns = part->longest_ns;
     for (size_t i = 0; i < part->reason_count; i++) {
         const struct reason *reason = &part->reasons[i];
         count_reason(sum, reason->text, strlen(reason->text), reason->count);
@@ -196,6 +198,8 @@ static void count_dump(struct asker *asker, const weft_dump *dump)
                             ? NULL // it has judged by itself
                             : judge(asker->h, dump, asker->seen);
     tally->answered++;
+    if (info.total_ns > tally->longest_ns)
+        tally->longest_ns = info.total_ns;
     if (!info.complete) {
         tally->incomplete++;
         count_problem(tally, info.problem);
@@ -228,7 +232,7 @@ static void *ask_often(void *arg)
         } else {
             expect(error == -ENOMEM && asker->h->program->refuses);
             tally->refused++;
-            count_reason(tally, "refused", 7, 1);
+            count_reason(tally, "no memory", 9, 1);
         }
         weft_dump_free(dump);
     }

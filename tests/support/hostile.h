@@ -83,7 +83,8 @@ struct tally {
     unsigned long lost;       // of those answered: with a wrong judgement
     struct reason reasons[REASONS_MAX]; // for all that was not plain
     size_t reason_count;
-    int64_t *times_ns; // from asking to the answer
+    int64_t *times_ns;  // from asking to the answer
+    int64_t longest_ns; // that a dump took by itself, without what came before
 };
 
 extern const struct hostile_program hostile_programs[];
