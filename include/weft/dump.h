@@ -253,8 +253,8 @@ typedef struct weft_dump_finding {
 // outside if it sits in a system call, which is not disturbed; if it runs,
 // a signal (the runtime's capture_signal) interrupts it for a moment, in which
 // no system call of its ends early. Threads besides the workers are read after
-// that: see weft_dump_thread. What the findings speak of is set by the runtime's
-// options (findings.h).
+// that: see weft_dump_thread. What the findings speak of is set by the
+// runtime's options (findings.h).
 // Calls at the same time share a result or are served one after another. The
 // dump is the caller's, to be given back by weft_dump_free. May be called by
 // tasks, of this runtime or another, which park (without a deadline; the wait

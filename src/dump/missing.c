@@ -10,10 +10,10 @@
 //   I1  A worker that did not come is inside the task that `current` names, or
 //       between two, and begins none before it has met (worker.c C3). So while
 //       the meeting lasts, `current` can only become NULL, or stay.
-//   I2  A slot may be another task's by the time, or the same task be in a later
-//       run. The count in its state word goes up with each run and never down:
-//       what a thread has answered is of the task if the word tells the same
-//       run afterwards.
+//   I2  A slot may be another task's by the time, or the same task be in a
+//       later run. The count in its state word goes up with each run and never
+//       down: what a thread has answered is of the task if the word tells the
+//       same run afterwards.
 //   M1  turn goes from OPEN to BUSY by whoever captures the stack, by CAS; then
 //       to DONE (release) -> the conductor (acquire) sees the stack; or back to
 //       OPEN, if it could not be read.
