@@ -44,6 +44,12 @@ static int capture_signal(const weft_runtime_options *o)
     return o->capture_signal == 0 ? SIGURG : o->capture_signal;
 }
 
+// Before there are threads.
+__attribute__((constructor)) static void compose(void)
+{
+    overflow_print = trace_print_pcs;
+}
+
 static int check(const weft_runtime_options *o)
 {
     if (o->size != sizeof *o || o->workers > WORKERS_MAX)
@@ -121,7 +127,6 @@ static int start(struct weft_runtime *runtime, const weft_runtime_options *o,
     error = fd_table_new(&runtime->driver, runtime->tag, &runtime->fds);
     if (error != 0)
         goto no_fds;
-    overflow_print = trace_print_pcs;
     error = rules_new(runtime, &settings->find);
     if (error != 0)
         goto no_rules;

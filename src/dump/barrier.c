@@ -164,12 +164,12 @@ bool barrier_lead_outside(struct barrier *barrier)
     return true;
 }
 
-bool barrier_has(struct barrier *barrier, uint32_t who)
+enum place barrier_place(struct barrier *barrier, uint32_t who)
 {
     lock_acquire(&barrier->lock);
-    bool has = barrier->places[who] != PLACE_MISSING;
+    enum place place = barrier->places[who];
     lock_release(&barrier->lock);
-    return has;
+    return place;
 }
 
 void barrier_end(struct barrier *barrier)

@@ -53,8 +53,8 @@ enum pass barrier_meet(struct barrier *barrier, uint32_t who);
 // time is up and none has arrived. The lock is held. True: call barrier_end.
 bool barrier_lead_outside(struct barrier *barrier);
 
-// Whether one stands still: it has come, even if late, or is away.
-bool barrier_has(struct barrier *barrier, uint32_t who);
+// Where one is now: who is MISSING may come at any moment. The caller leads.
+enum place barrier_place(struct barrier *barrier, uint32_t who);
 
 // The leader is done: lets everyone go. The lock is held by the caller, who
 // wakes the sleepers with barrier_wake after giving it back.

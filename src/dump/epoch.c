@@ -143,7 +143,7 @@ static void add_running(const struct epoch *epoch, const struct worker *worker,
     w->busy_ns = since < now ? port_ticks_to_ns(now - since) : 0;
 }
 
-static void note_worker(struct epoch *epoch, uint32_t index, uint8_t place)
+static void note_worker(struct epoch *epoch, uint32_t index, enum place place)
 {
     const struct worker *worker = &epoch->picture.runtime->workers[index];
     const struct missing *missing = find_missing(epoch->shop, index);
@@ -179,7 +179,7 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier)
     picture->now_ns = port_now();
     epoch->dump->wall_time_ns = port_wall_now();
     for (uint32_t i = 0; i < runtime->worker_count; i++)
-        note_worker(epoch, i, barrier->places[i]);
+        note_worker(epoch, i, barrier_place(barrier, i));
     store_relaxed(&epoch->finished, picture->slots == 0); // not shared yet
 }
 

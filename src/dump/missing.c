@@ -41,7 +41,7 @@ static bool note(struct weft_runtime *runtime, struct barrier *barrier,
     struct worker *worker = &runtime->workers[index];
     struct task *task = load_acquire(&worker->current); // worker.c C3
 
-    if (barrier_has(barrier, index))
+    if (barrier_place(barrier, index) != PLACE_MISSING)
         return false;
     missing->worker = index;
     missing->task = task;
