@@ -97,7 +97,7 @@ static void test_everyone_meets(void **state)
     EACH_WORKER_COUNT(w)
     {
         struct flag flag = {0};
-        weft_runtime *runtime = start((unsigned)w);
+        weft_runtime *runtime = start_patient((unsigned)w);
         weft_task tasks[MANY];
         unsigned whole = 0;
         unsigned dumps = scaled(200);

@@ -135,7 +135,7 @@ static void add(struct load *load, unsigned count, weft_task_fn *fn, void *arg)
 
 static void load_start(struct load *load, unsigned workers)
 {
-    *load = (struct load){.runtime = start(workers)};
+    *load = (struct load){.runtime = start_patient(workers)};
     expect_is(weft_mutex_init(&load->mutex, "load"), 0);
     expect_is(weft_channel_new(1, 1, "never", &load->never), 0);
     add(load, YIELDERS, keep_yielding, load);

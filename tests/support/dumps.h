@@ -114,6 +114,18 @@ static inline weft_runtime *start(unsigned workers)
     return runtime;
 }
 
+// The same, waiting for its workers at a dump as long as can be: a busy machine
+// may keep one away for longer than the default.
+static inline weft_runtime *start_patient(unsigned workers)
+{
+    weft_runtime_options options = {
+        .size = sizeof options, .workers = workers, .dump_grace_ns = 250 * MS};
+    weft_runtime *runtime;
+
+    expect_is(weft_runtime_new(&options, &runtime), 0);
+    return runtime;
+}
+
 // Starts a joinable task from any thread; `name` may be NULL.
 static inline weft_task spawn(weft_runtime *runtime, const char *name,
                               weft_task_fn *fn, void *arg)
