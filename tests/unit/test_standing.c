@@ -404,6 +404,7 @@ NOINLINE static unsigned go_deep(struct model *model, unsigned depth)
     unsigned sum = 0;
 
     room[0] = (char)depth;
+    __asm__ volatile("" : : "r"(room) : "memory"); // all of it is needed
     if (depth == 0)
         do_spin(model);
     else
