@@ -147,7 +147,8 @@ typedef struct weft_dump_task {
     uint32_t queue_place;  // place in that queue or in the shared one,
                            // counted from 0; or WEFT_NONE, also for a ready
                            // task that a sleeping worker's event has just
-                           // woken and that is in no queue yet
+                           // woken and that is in no queue yet, or one that
+                           // overflowed again while the capture went on
     uint32_t stack;        // index
     uint32_t site;         // index of its spawn site, or WEFT_NONE
     uint64_t parent;       // id of the task that started it, or 0

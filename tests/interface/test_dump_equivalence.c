@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "support/dumps.h"
+#include "support/skip.h"
 
 enum {
     ACTORS = 40,
@@ -230,6 +231,9 @@ static void test_same_trace(void **state)
     unsigned dumps = 0;
 
     (void)state;
+#ifdef WEFT_HOSTILE
+    skip_because("its tiny queues overflow, which changes the order");
+#endif
     for (uint64_t seed = 1; dumps < scaled(DUMPS); seed++) {
         (void)run(&without, seed, false);
         dumps += run(&with, seed, true);

@@ -49,7 +49,9 @@ static void check_ring(const weft_dump *dump)
 
     expect_is(tasks, RING);
     expect(waiting < tasks);
+#ifndef WEFT_HOSTILE // there who has passed it on yields before it waits
     expect(waiting >= tasks - TOKENS_MAX);
+#endif
 }
 
 static void run_ring(unsigned workers, unsigned threads)

@@ -206,8 +206,13 @@ static void check_queued(const struct load *load, const weft_dump *dump,
     bool queued =
         task->state == WEFT_STATE_READY || task->state == WEFT_STATE_NEW;
 
+#ifndef WEFT_HOSTILE // tiny queues overflow again while they are captured
     if (all_met(dump) && !is_sleeper(load, task->handle))
         expect_is(task->queue_place != WEFT_NONE, queued);
+#else
+    if (task->queue_place != WEFT_NONE)
+        expect(queued);
+#endif
     if (task->state == WEFT_STATE_WAITING)
         expect(task->wait != WEFT_WAIT_NONE);
     else
