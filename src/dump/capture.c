@@ -338,6 +338,17 @@ static void keep(struct reading *r)
     *store_record(store, r->copy.index) = r->record;
 }
 
+// An ended task whose slot was freed while it was read, by one who had not yet
+// seen the epoch (task.h P3): perhaps it is another's by now.
+static bool is_released(struct task *task, const struct task *copy)
+{
+    uint64_t word = load_relaxed(&copy->state); // a copy's
+
+    // Nothing changes, but the reads come before it: release.
+    return STATE_PHASE(word) == PHASE_DONE &&
+           !cas_acq_rel(&task->state, &word, word); // task.h P5
+}
+
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task)
 {
@@ -345,6 +356,8 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
     uint32_t mark = load_acquire(&task->mark); // task.h S1
     struct reading r;
 
+    if (task->index >= picture->slots)
+        return true; // made since
     r.picture = picture;
     while (mark != taken) {
         bool waited = mark == MARK(picture->epoch, MARK_WAITED);
@@ -354,6 +367,10 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
         copy_words(&r.top, r.copy.top, offsetof(struct task_top, fiber));
         bool good = read_task(&r, cache, waited);
         uint32_t seen = mark;
+        if (is_released(task, &r.copy)) {
+            mark = load_acquire(&task->mark); // S1
+            continue;
+        }
         if (good && cas_acq_rel(&task->mark, &mark, taken)) { // S1
             keep(&r);
             return true;

@@ -6,8 +6,10 @@
 // that is then read where it was saved.
 //
 //   I1  A worker that did not come is inside the task that `current` names, or
-//       between two, and begins none before it has met (worker.c C3). So while
-//       the meeting lasts, `current` can only become NULL, or stay.
+//       between two, and begins none before it has met (worker.c C3). It names
+//       none before the slot can be another's (sched/spawn.c, hand_over). So a
+//       task is known by a generation that was loaded while `current` named it,
+//       and what was copied is its own if the generation is the same later.
 #include "dump/missing.h"
 
 #include "dump/fp_search.h"
@@ -20,24 +22,44 @@ static const char MOVED[] = "it came and went while it was looked for";
 
 // ---- While the world stands ----
 
+// False: it has ended meanwhile, and the slot may be another's; or it was seen
+// on another worker, which has left it, and is only about to be begun here.
+static bool take(struct task *task, uint32_t generation, uint32_t epoch,
+                 struct running *ret_running)
+{
+    uint32_t before = load_relaxed(&task->mark); // nobody else moves it now
+
+    if (before == MARK(epoch, MARK_TAKEN))
+        return false;
+    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
+    capture_facts(task, ret_running);
+    enum phase phase = STATE_PHASE(load_relaxed(&ret_running->copy.state));
+    // Nothing changes, but the reads come before it: release.
+    if (cas_acq_rel(&task->generation, &generation, generation) && // I1
+        phase != PHASE_FREE)
+        return true;
+    store_release(&task->mark, before); // task.h S1
+    return false;
+}
+
 // I1. False: it came late.
 static bool note(struct weft_runtime *runtime, struct barrier *barrier,
                  uint32_t epoch, uint32_t index, struct missing *missing)
 {
     struct worker *worker = &runtime->workers[index];
     struct task *task = load_acquire(&worker->current); // worker.c C3
+    uint32_t generation = task == NULL ? 0 : load_acquire(&task->generation);
 
     if (barrier_has(barrier, index))
         return false;
     missing->worker = index;
-    missing->task = task;
+    missing->task = NULL;
     missing->in_call_ns = 0;
     missing->where = (struct standing_result){
         .how = STANDING_UNREACHABLE, .why = NO_MEMORY, .call = -1};
-    if (task == NULL)
-        return true;
-    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
-    capture_facts(task, &missing->running);
+    if (task != NULL && load_acquire(&worker->current) == task && // C3, I1
+        take(task, generation, epoch, &missing->running))
+        missing->task = task;
     return true;
 }
 

@@ -5,12 +5,10 @@
 
 atomic_u32 task_epochs[256];
 
-void task_note_wait(struct task *task, uint32_t epoch)
+bool task_note_wait(struct task *task, uint32_t mark, uint32_t epoch)
 {
-    uint32_t word = load_relaxed(&task->mark); // a guess: the CAS orders
-
-    if (MARK_EPOCH(word) != epoch)
-        (void)cas_acq_rel(&task->mark, &word, MARK(epoch, MARK_WAITED)); // S1
+    return MARK_EPOCH(mark) == epoch ||
+           cas_acq_rel(&task->mark, &mark, MARK(epoch, MARK_WAITED)); // S1
 }
 
 const char *task_describe(const struct task *task, char text[TASK_LABEL_MAX])
