@@ -342,6 +342,25 @@ static void keep(struct reading *r)
     *store_record(store, r->copy.index) = r->record;
 }
 
+// An ended task whose slot was freed while it was read, by one who had not yet
+// seen the epoch (task.h P3): perhaps it is another's by now.
+static bool is_released(struct task *task, const struct task *copy)
+{
+    uint64_t word = load_relaxed(&copy->state); // a copy's
+
+    // Nothing changes, but the reads come before it: release.
+    return STATE_PHASE(word) == PHASE_DONE &&
+           !cas_acq_rel(&task->state, &word, word); // task.h P5
+}
+
+// What the state word tells of was written before it (task.h P1).
+static void copy_slot(struct reading *r, const struct task *task, uint64_t word)
+{
+    copy_words(&r->copy, task, sizeof r->copy);
+    store_relaxed(&r->copy.state, word); // a copy's
+    copy_words(&r->top, r->copy.top, offsetof(struct task_top, fiber));
+}
+
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task)
 {
@@ -349,27 +368,24 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
     uint32_t mark = load_acquire(&task->mark); // task.h S1
     struct reading r;
 
-    r.picture = picture;
     if (task->index >= picture->slots) // its spawner came late: task.h P3
         return true;
+    r.picture = picture;
     while (mark != taken) {
         bool waited = mark == MARK(picture->epoch, MARK_WAITED);
-        uint64_t word = load_acquire(&task->state); // task.h P1: what it tells
-        copy_words(&r.copy, task, sizeof r.copy);   // of was written before
-        store_relaxed(&r.copy.state, word);         // a copy's
-        if (STATE_PHASE(load_relaxed(&r.copy.state)) == PHASE_FREE)
-            return true;
-        copy_words(&r.top, r.copy.top, offsetof(struct task_top, fiber));
-        bool good = read_task(&r, cache, waited);
         uint32_t seen = mark;
-        if (good && cas_acq_rel(&task->mark, &mark, taken)) { // S1
+        uint64_t word = load_acquire(&task->state); // task.h P1
+        if (STATE_PHASE(word) == PHASE_FREE)
+            return true;
+        copy_slot(&r, task, word);
+        if (!read_task(&r, cache, waited) || is_released(task, &r.copy)) {
+            mark = load_acquire(&task->mark);                       // S1
+            if (mark == seen && load_acquire(&task->state) == word) // P1
+                return false; // nothing has moved, so it is so
+        } else if (cas_acq_rel(&task->mark, &mark, taken)) { // S1
             keep(&r);
             return true;
         }
-        if (!good)
-            mark = load_acquire(&task->mark); // S1
-        if (!good && mark == seen)
-            return false;
     }
     return true;
 }

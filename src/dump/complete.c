@@ -84,7 +84,7 @@ static void add_call(const struct missing *missing, weft_dump_worker *w)
 static int add_runner(struct weft_dump *dump, const struct missing *missing)
 {
     weft_dump_worker *w = &dump->workers[missing->worker];
-    uint32_t index = missing->task == NULL
+    uint32_t index = missing->task == NULL || missing->ended
                          ? WEFT_NONE
                          : find_slot(dump, missing->task->index);
 

@@ -137,7 +137,7 @@ static void add_running(const struct epoch *epoch, const struct worker *worker,
     uint64_t now = epoch->picture.now;
 
     w->state = WEFT_WORKER_MISSING;
-    if (missing->task == NULL)
+    if (missing->task == NULL || missing->ended)
         return;
     w->task = missing->running.copy.id;
     w->busy_ns = since < now ? port_ticks_to_ns(now - since) : 0;

@@ -8,8 +8,10 @@
 // it cannot be, by the worker that is about to run it.
 //
 //   I1  A worker that did not come is inside the task that `current` names, or
-//       between two, and begins none before it has met (worker.c C3). So while
-//       the meeting lasts, `current` can only become NULL, or stay.
+//       between two, and begins none before it has met (worker.c C3). It names
+//       none before the slot can be another's (sched/spawn.c, hand_over). So a
+//       task is known by a generation that was loaded while `current` named it,
+//       and what was copied is its own if the generation is the same later.
 //   I2  A slot may be another task's by the time, or the same task be in a
 //       later run. The count in its state word goes up with each run and never
 //       down: what a thread has answered is of the task if the word tells the
@@ -34,35 +36,61 @@ enum turn { OPEN, BUSY, DONE };
 
 // ---- While the world stands ----
 
+// What the state word of the copy tells of the run, I2.
+static void note_run(struct missing *missing)
+{
+    uint64_t word = load_relaxed(&missing->running.copy.state); // a copy's
+    enum phase phase = STATE_PHASE(word);
+
+    missing->run = STATE_COUNT(word);
+    if (phase == PHASE_NEW || phase == PHASE_READY) // its worker has it in hand
+        missing->run++;
+    missing->ended = phase == PHASE_DONE;
+    if (missing->ended)
+        missing->running.state = WEFT_STATE_DONE;
+}
+
+// False: it has ended meanwhile, and the slot may be another's; or it was seen
+// on another worker, which has left it, and is only about to be begun here.
+static bool take(struct task *task, uint32_t generation, uint32_t epoch,
+                 struct missing *missing)
+{
+    uint32_t before = load_relaxed(&task->mark); // nobody else moves it now
+
+    if (before == MARK(epoch, MARK_TAKEN))
+        return false;
+    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
+    capture_facts(task, &missing->running);
+    note_run(missing);
+    uint64_t word = load_relaxed(&missing->running.copy.state); // a copy's
+    // Nothing changes, but the reads come before it: release.
+    if (cas_acq_rel(&task->generation, &generation, generation) && // I1
+        STATE_PHASE(word) != PHASE_FREE)
+        return true;
+    store_release(&task->mark, before); // task.h S1
+    return false;
+}
+
 // I1. False: it came late.
 static bool note(struct weft_runtime *runtime, struct barrier *barrier,
                  uint32_t epoch, uint32_t index, struct missing *missing)
 {
     struct worker *worker = &runtime->workers[index];
     struct task *task = load_acquire(&worker->current); // worker.c C3
+    uint32_t generation = task == NULL ? 0 : load_acquire(&task->generation);
 
     if (barrier_place(barrier, index) != PLACE_MISSING)
         return false;
     missing->worker = index;
-    missing->task = task;
+    missing->task = NULL;
     missing->in_call_ns = 0;
     missing->asked = false;
     store_relaxed(&missing->turn, OPEN); // not shared yet
     missing->where = (struct standing_result){
         .how = STANDING_UNREACHABLE, .why = NO_MEMORY, .call = -1};
-    if (task == NULL)
-        return true;
-    uint64_t word = load_acquire(&task->state); // task.h P1
-    enum phase phase = STATE_PHASE(word);
-    if (phase == PHASE_FREE || phase == PHASE_DONE) { // it has just ended
-        missing->task = NULL;
-        return true;
-    }
-    missing->run = STATE_COUNT(word);
-    if (phase == PHASE_NEW || phase == PHASE_READY) // its worker has it in hand
-        missing->run++;
-    store_release(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
-    capture_facts(task, &missing->running);
+    if (task != NULL && load_acquire(&worker->current) == task && // C3, I1
+        take(task, generation, epoch, missing))
+        missing->task = task;
     return true;
 }
 
@@ -78,13 +106,15 @@ uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
 
 // ---- When it runs on ----
 
+// What to ask it by, or NULL.
 static struct standing *standing_of(struct weft_runtime *runtime,
                                     const struct missing *missing)
 {
     const struct worker *worker = &runtime->workers[missing->worker];
 
-    return missing->task == NULL || worker == worker_self() ? NULL
-                                                            : worker->standing;
+    if (missing->task == NULL || missing->ended || worker == worker_self())
+        return NULL;
+    return worker->standing;
 }
 
 static bool is_about_to_run(const struct missing *missing)
@@ -125,7 +155,7 @@ static bool take_turn(struct missing *missing)
 
 bool missing_is_found(struct missing *missing)
 {
-    return load_acquire(&missing->turn) == DONE; // M1
+    return missing->ended || load_acquire(&missing->turn) == DONE; // M1
 }
 
 void missing_meet(struct missing *list, uint32_t count, struct cfi_cache *cache,

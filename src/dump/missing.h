@@ -13,6 +13,7 @@ struct missing {
     struct running running; // the task; the stack by who has the `turn`
     atomic_u32 turn;        // enum turn: M1
     uint64_t run;           // of the task: the count in its state word
+    bool ended;             // the task had just ended
     bool asked;             // its thread, and the answer is not yet taken
     struct standing_result where;
     int64_t in_call_ns; // for how long at least, in a system call; or 0
@@ -40,7 +41,8 @@ void missing_ask(struct weft_runtime *runtime, struct missing *list,
 void missing_take(const struct picture *picture, struct cfi_cache *cache,
                   struct missing *list, uint32_t count, int64_t deadline_ns);
 
-// Whether the task's stack is known; if not, `where` says why.
+// Whether the task's stack is known, or it has none any more; if not, `where`
+// says why.
 bool missing_is_found(struct missing *missing);
 
 // Puts the tasks into the store.

@@ -99,9 +99,9 @@ static void begin_epoch(struct weft_runtime *runtime, struct rendezvous *rv)
         store_seq_cst(&runtime->trace_asked, TRACE_NONE); // I3
         return;
     }
-    store_relaxed(&rv->looks, rv->shop.missing_count > 0);           // P2
+    store_relaxed(&rv->looks, rv->shop.missing_count > 0); // P2
+    store_seq_cst(&rv->open, 1); // P3: first, or who sees the epoch finds none
     store_seq_cst(&task_epochs[runtime->tag], epoch->picture.epoch); // P2
-    store_seq_cst(&rv->open, 1);                                     // P3
     store_seq_cst(&runtime->trace_asked, TRACE_CAPTURE);             // P2
 }
 
@@ -313,9 +313,9 @@ static void close_epoch(struct weft_runtime *runtime)
     struct rendezvous *rv = rendezvous_of(runtime);
     uint32_t inside;
 
+    store_seq_cst(&rv->open, 0); // P3: first, or a task that has run gets in
     store_seq_cst(&runtime->trace_asked, TRACE_NONE); // P2
     store_seq_cst(&task_epochs[runtime->tag], 0);     // P2
-    store_seq_cst(&rv->open, 0);                      // P3
     while ((inside = load_seq_cst(&rv->inside)) > 0)  // P3
         (void)port_futex_wait(&rv->inside, inside, INT64_MAX);
 }

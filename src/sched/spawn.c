@@ -101,9 +101,9 @@ void task_release(struct task *task)
     release_captured(task);
     uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
 
-    store_relaxed(&task->generation,
-                  load_relaxed(&task->generation) + 1);       // table.c T2
     store_release(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P1
+    store_release(&task->generation,
+                  load_relaxed(&task->generation) + 1); // table.c T2, task.h P5
     lock_release(&task->lock);
     give_slot(task);
 }
@@ -358,13 +358,16 @@ static void check_end(struct task *task)
               task_describe(task, text), (size_t)1 << task->stack_class);
 }
 
-static void hand_over(struct task *task)
+// Once the lock is given back the slot may be another task's: so `current`
+// names it no more by then (dump/missing.c I1).
+static void hand_over(struct worker *worker, struct task *task)
 {
     struct task *ready = NULL;
 
+    task_set_phase(task, 0, PHASE_DONE);
+    store_release(&worker->current, NULL); // worker.c C3
     switch ((enum join_mode)task->join) {
     case JOIN_OPEN:
-        task_set_phase(task, 0, PHASE_DONE);
         lock_release(&task->lock);
         return;
     case JOIN_WAITED:
@@ -372,7 +375,6 @@ static void hand_over(struct task *task)
         enum fired fired = waiter_fire(task->joiner, 0, &ready);
         if (fired == FIRED_LOST) { // it gave up, and will see DONE
             task->join = JOIN_OPEN;
-            task_set_phase(task, 0, PHASE_DONE);
             lock_release(&task->lock);
             return;
         }
@@ -403,7 +405,7 @@ void task_finish(struct worker *worker, struct task *task)
     store_release(&core->finished,
                   load_relaxed(&core->finished) + 1); // shutdown.c S1
     lock_acquire(&task->lock);
-    hand_over(task);
+    hand_over(worker, task);
     port_barrier_light();                                // shutdown.c S1
     if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
         (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1

@@ -5,13 +5,10 @@
 
 atomic_u32 task_epochs[256];
 
-void task_note_wait(struct task *task, uint32_t epoch)
+bool task_note_wait(struct task *task, uint32_t mark, uint32_t epoch)
 {
-    uint32_t word = load_relaxed(&task->mark); // a guess: the CAS orders
-
-    // Only forwards: we may come late, when the next epoch is open.
-    if ((int32_t)((MARK_EPOCH(word) - epoch) << 2) < 0)
-        (void)cas_acq_rel(&task->mark, &word, MARK(epoch, MARK_WAITED)); // S1
+    return MARK_EPOCH(mark) == epoch ||
+           cas_acq_rel(&task->mark, &mark, MARK(epoch, MARK_WAITED)); // S1
 }
 
 const char *task_describe(const struct task *task, char text[TASK_LABEL_MAX])

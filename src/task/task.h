@@ -54,6 +54,13 @@
 //       neither (threads that wake or spawn from outside) may see it late by
 //       the time between a load and the CAS or store that follows: such a
 //       change counts as having come before the meeting.
+//   P4  A waker loads mark (acquire), then the epoch (seq_cst, which acquires),
+//       then the state. A mark is never of an epoch later than the one that is
+//       loaded after it: so a waker that was held up puts no mark back, for its
+//       CAS fails. And a task that is found in a wait when the epoch is open
+//       was in it at the meeting: so who was woken before it is not marked.
+//   P5  An ended task is FREE before its generation grows and its slot is used
+//       again: so a copy of one that is still DONE afterwards is a true one.
 #ifndef WEFT_TASK_TASK_H
 #define WEFT_TASK_TASK_H
 
@@ -229,8 +236,9 @@ static inline void task_set_phase(struct task *task, int outcome,
     store_release(&task->state, STATE(count, outcome, phase)); // P1
 }
 
-// S1: a waker is about to end the task's wait.
-void task_note_wait(struct task *task, uint32_t epoch);
+// S1: a waker is about to end the task's wait; P4 says what it has loaded.
+// False: the mark has moved since, so all must be loaded again.
+bool task_note_wait(struct task *task, uint32_t mark, uint32_t epoch);
 
 // Slots in order, through their `next`.
 struct task_list {

@@ -27,13 +27,14 @@ enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
     uint64_t count = STATE_COUNT(word);
     uint64_t parking = STATE(count, STATE_OUTCOME(word), PHASE_PARKING);
     uint64_t waiting = STATE(count, STATE_OUTCOME(word), PHASE_WAITING);
-    uint64_t found = load_relaxed(&task->state); // a guess: the CAS orders
 
     for (;;) {
+        uint32_t mark = load_acquire(&task->mark);              // task.h P4
+        uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+        uint64_t found = load_relaxed(&task->state); // a guess: the CAS orders
         if (found == waiting) {
-            uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
-            if (epoch != 0)
-                task_note_wait(task, epoch);
+            if (epoch != 0 && !task_note_wait(task, mark, epoch))
+                continue;
             if (cas_acq_rel(&task->state, &found,
                             STATE(count, outcome, PHASE_READY))) // W2, W3
                 return FIRED_READY;

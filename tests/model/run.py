@@ -18,10 +18,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Model, workers, depth of the search, definitions.
 GOOD = [
     ("idle", 3, 1000000, ["LOCAL_MAX=0"]),
-    ("rendezvous", 5, 20000, ["THREADS=1"]),
     ("rendezvous", 2, 20000, []),
-    ("rendezvous", 3, 20000, []),
-    ("rendezvous", 4, 20000, ["THREADS=1"]),
+    ("rendezvous", 3, 20000, ["NO_TASK"]),
+    ("epoch", 1, 20000, ["EPOCHS=1", "SHARER"]),
+    ("epoch", 1, 20000, ["EPOCHS=1", "SLOTS=2", "RUNS=1"]),
+    ("rendezvous", 2, 20000, ["NO_TASK", "THREADS=2"]),
+    ("epoch", 1, 20000, ["EPOCHS=1", "OUTSIDERS=2", "RUNS=1"]),
+    ("epoch", 2, 20000, ["EPOCHS=1"]),
+    ("epoch", 1, 20000, []),
     ("idle", 2, 100000, []),
     ("idle_many", 4, 500000, []),
     ("idle_many", 5, 500000, []),
@@ -29,10 +33,16 @@ GOOD = [
     ("park", 3, 500000, []),
 ]
 
-# Model and workers for which every statement must be reached.
-REACH = [("rendezvous", 2), ("idle", 2), ("idle_many", 4), ("park", 2)]
+# Model, workers and definitions for which every statement must be reached.
+REACH = [
+    ("rendezvous", 2, []),
+    ("epoch", 1, ["SHARER", "RUNS=1"]),
+    ("idle", 2, []),
+    ("idle_many", 4, []),
+    ("park", 2, []),
+]
 
-# Model, workers, definition, what is broken.
+# Model, workers, what breaks it and other definitions, what is broken.
 BROKEN = [
     ("rendezvous", 2, "KEEP_ARRIVAL", "arrival not taken back"),
     ("rendezvous", 2, "IGNORE_MOVED", "moved generation ignored"),
@@ -41,12 +51,39 @@ BROKEN = [
     ("rendezvous", 2, "COUNT_LATE", "arrival counted after closing"),
     ("rendezvous", 2, "NO_RECHECK_IN", "flag not looked at on coming in"),
     ("rendezvous", 2, "NO_RECHECK_OUT", "flag not looked at on going out"),
-    ("rendezvous", 2, "CHECK_BEFORE_TAKE", "flag looked at before the take"),
-    ("rendezvous", 2, "HOLD_MISSING", "queue of a missing worker stolen"),
-    ("rendezvous", 2, "CLEAR_FIRST", "flag cleared between two meetings"),
-    ("rendezvous", 2, "CLEAR_UNLOCKED", "flag cleared without the lock"),
+    ("rendezvous", 2, "CHECK_BEFORE_CURRENT", "flag looked at too early"),
+    ("rendezvous", 2, "LOOK_BEFORE_ASK", "presence looked at too early"),
+    ("rendezvous", 2, "NO_CAPTURE_FIRST", "task begun without capture"),
+    ("rendezvous", 2, "NOT_NOTED", "task of a missing worker not noted"),
+    ("rendezvous", 2, "OPEN_BEFORE_LOOK", "epoch open before tasks are noted"),
     ("rendezvous", 2, "ANSWER_ALL", "late request given the old dump"),
     ("rendezvous", 2, "NO_LAST_RESORT", "no leader outside"),
+    ("rendezvous", 2, "FORGET_WAITING", "conductor does not hand on"),
+    ("rendezvous", 2, "TWO_CONDUCTORS THREADS=2 SOUND", "free while handed on"),
+    ("rendezvous", 2, "HAND_ON_EARLY", "handed on before the epoch's end"),
+    ("rendezvous", 2, "KEEP_ASKING", "flag not cleared at the epoch's end"),
+    ("rendezvous", 2, "CLEAR_LATE", "inside looked at before open is cleared"),
+    ("rendezvous", 2, "ENTER_LATE", "inside counted after looking at open"),
+    ("epoch", 1, "NO_MARK_BY_WAKER", "no mark by the waker"),
+    ("epoch", 1, "MARK_AFTER", "mark after the wake-up"),
+    ("epoch", 1, "MARK_LOADED_LATE", "mark loaded after the epoch"),
+    ("epoch", 1, "MARK_ONCE", "mark not tried again"),
+    ("epoch", 1, "EPOCH_LOADED_LATE OUTSIDERS=2 EPOCHS=1 RUNS=1",
+     "epoch loaded after the state"),
+    ("epoch", 1, "NO_BEFORE_RUN", "task run without capture"),
+    ("epoch", 1, "CLAIM_BY_STORE", "claim by a plain store"),
+    ("epoch", 1, "NO_MARK_BY_SPAWNER", "no mark by the spawner"),
+    ("epoch", 1, "NO_CAPTURE_BY_RELEASE", "slot freed without capture"),
+    ("epoch", 1, "DONE_UNCHECKED", "ended task not looked at again"),
+    ("epoch", 1, "GENERATION_FIRST", "generation grows before FREE"),
+    ("epoch", 1, "MISSING_UNMARKED", "task of a missing worker not marked"),
+    ("epoch", 1, "NOTED_UNCHECKED", "task of a missing worker not checked"),
+    ("epoch", 1, "CURRENT_KEPT", "current names a slot that may be another's"),
+    ("epoch", 1, "LIMBO_LATE EPOCHS=1 SHARER", "limbo after the epoch opens"),
+    ("epoch", 1, "OPEN_SECOND", "epoch shown before it is open"),
+    ("epoch", 1, "CLOSE_LAST", "epoch hidden before it is closed"),
+    ("epoch", 1, "CLEAR_LATE", "inside looked at before open is cleared, too"),
+    ("epoch", 1, "ENTER_LATE", "inside counted after looking at open, too"),
     ("idle", 2, "LISTED_TWICE", "sleeper listed twice"),
     ("idle", 2, "KEEP_SEARCHING", "searching count leaks"),
     ("idle", 2, "NO_LAST_LOOK", "no look after going to sleep"),
@@ -67,6 +104,7 @@ BROKEN = [
 NEVER_ENDS = {
     "worker": "sleeps, waits or runs a task at the end",
     "outside": "may always push more",
+    "sharer": "waits for the next capture",
     "waker": "may always wake more",
 }
 
@@ -131,13 +169,13 @@ def check_good(model, workers, depth, definitions):
     return faults(output), states(output)
 
 
-def check_reach(model, workers):
-    output = search(model, workers, 1000000, [], reach=True)
+def check_reach(model, workers, definitions):
+    output = search(model, workers, 1000000, definitions, reach=True)
     return faults(output) + unreached(output), states(output)
 
 
-def check_broken(model, workers, definition):
-    output = search(model, workers, 1000000, [definition])
+def check_broken(model, workers, definitions):
+    output = search(model, workers, 1000000, definitions.split())
     match = re.search(r"pan:\d+: (assertion violated|invalid end state).*",
                       output)
     if match is None:
@@ -147,14 +185,14 @@ def check_broken(model, workers, definition):
 
 def tests():
     for model, workers, depth, definitions in GOOD:
-        yield (f"{model} {workers} workers", check_good,
-               (model, workers, depth, definitions))
-    for model, workers in REACH:
+        yield (" ".join([model, str(workers), "workers", *definitions]),
+               check_good, (model, workers, depth, definitions))
+    for model, workers, definitions in REACH:
         yield (f"{model} {workers} workers, all statements reached",
-               check_reach, (model, workers))
-    for model, workers, definition, what in BROKEN:
+               check_reach, (model, workers, definitions))
+    for model, workers, definitions, what in BROKEN:
         yield f"{model} broken: {what}", check_broken, (
-            model, workers, definition)
+            model, workers, definitions)
 
 
 def attempt(check, arguments):
