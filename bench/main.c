@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "groups.h"
+#include "steady.h"
 
 enum { EXIT_USAGE = 64, WORKERS_MAX = 1024 };
 
@@ -61,12 +62,13 @@ static bool chosen[BENCHES];
 
 static const char usage[] =
     "usage: weft-bench [NAME...] [--json FILE] [--workers N] [--runs N]\n"
-    "                  [--peers] [--list]\n"
+    "                  [--peers] [--cpu] [--list]\n"
     "\n"
     "  --json FILE  write the results to FILE too\n"
     "  --workers N  use N workers (default 2)\n"
     "  --runs N     run everything N times (default: 5, or 3 if it is slow)\n"
     "  --peers      measure other runtimes too: Go, if it is installed\n"
+    "  --cpu        of what repeats one operation, measure processor time\n"
     "  --list       print the names of the benchmarks\n";
 
 static void print_names(FILE *file)
@@ -109,6 +111,7 @@ static const char *read_options(int argc, char **argv,
         {"workers", required_argument, NULL, 'w'},
         {"runs", required_argument, NULL, 'r'},
         {"peers", no_argument, NULL, 'p'},
+        {"cpu", no_argument, NULL, 'c'},
         {"list", no_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -129,6 +132,9 @@ static const char *read_options(int argc, char **argv,
             break;
         case 'p':
             ret_settings->peers = true;
+            break;
+        case 'c':
+            steady_by_cpu();
             break;
         case 'l':
             print_names(stdout);

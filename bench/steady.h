@@ -27,6 +27,10 @@ static inline void doer_count(struct doer *doer)
 double steady_ns(unsigned workers, unsigned tasks, weft_task_fn *fn,
                  void *shared);
 
+// From now on processor time of the process is measured in place of wall time:
+// for comparisons on a machine that others use too, with one worker.
+void steady_by_cpu(void);
+
 // A runtime with so many workers, which nobody dumps by signal.
 weft_runtime *steady_runtime(unsigned workers);
 

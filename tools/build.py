@@ -29,6 +29,12 @@ VARIANTS = {
                 CHECKED + ["-Dhostile=true"]),
 }
 
+# The same of those that are no product and are not tested: only measured.
+MEASURED = {
+    "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
+             VARIANTS["release"][3] + ["-Dbare=true"]),
+}
+
 
 class BuildError(Exception):
     """A step failed; the message says where the log is and what to do."""
@@ -39,7 +45,7 @@ def directory(variant):
 
 
 def describe(variant):
-    return VARIANTS[variant][0]
+    return (VARIANTS | MEASURED)[variant][0]
 
 
 def run_logged(step, argv, env, advice):
@@ -68,7 +74,7 @@ def complaint(text, most=40):
 
 def configure(variant):
     """Makes the tree as it ought to be; an up-to-date one costs nothing."""
-    _, cc, cxx, arguments = VARIANTS[variant]
+    _, cc, cxx, arguments = (VARIANTS | MEASURED)[variant]
     tree = directory(variant)
     stamp = tree / "weft-variant.json"
     wanted = json.dumps([cc, cxx, arguments])
@@ -95,7 +101,7 @@ def compile(variant, targets=()):
 def main(wishes):
     """A wish is a variant, or `variant:target` for one of its programs."""
     for wish in wishes:
-        if wish.partition(":")[0] not in VARIANTS:
+        if wish.partition(":")[0] not in VARIANTS | MEASURED:
             print(f"build: unknown variant {wish}; there are: "
                   + " ".join(VARIANTS), file=sys.stderr)
             return 64

@@ -551,6 +551,8 @@ int weft_dump_take(weft_runtime *runtime, weft_dump **ret_dump)
 
     if (runtime == NULL || ret_dump == NULL)
         return -EINVAL;
+    if (!DUMPS_SERVED)
+        return -ENOSYS;
     int error = begin_asking(rendezvous_of(runtime));
     if (error != 0)
         return error;

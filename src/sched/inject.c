@@ -6,13 +6,19 @@
 //       least one sees the other (idle.c H1).
 #include "sched/inject.h"
 
+static void number(struct task_list *tasks, uint64_t last)
+{
+    for (struct task *task = tasks->head; task != NULL; task = task->next)
+        task->injected = ++last;
+}
+
 void inject_push(struct inject *inject, struct task_list *tasks)
 {
     lock_acquire(&inject->lock);
     uint64_t total = load_relaxed(&inject->total); // under the lock
-    for (struct task *task = tasks->head; task != NULL; task = task->next)
-        task->injected = ++total;
-    store_relaxed(&inject->total, total); // under the lock
+    store_relaxed(&inject->total, total + tasks->count);
+    if (DUMPS_SERVED)
+        number(tasks, total);
     task_list_append(&inject->list, tasks);
     store_seq_cst(&inject->length, inject->list.count); // N1
     lock_release(&inject->lock);

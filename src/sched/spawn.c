@@ -86,7 +86,7 @@ static void give_slot(struct task *task)
 // task.h S1: a task that ended before the meeting is still to be captured.
 static void release_captured(struct task *task)
 {
-    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+    uint32_t epoch = task_epoch(task); // task.h P3
     struct weft_runtime *runtime;
 
     if (epoch == 0 ||
@@ -175,11 +175,24 @@ static bool check(const weft_task_options *options, weft_task_fn *fn)
     return fn != NULL && (options == NULL || options->size == sizeof *options);
 }
 
+// What dumps tell of a birth.
+static void note_birth(struct task *task, const struct task *parent,
+                       uintptr_t site)
+{
+    task->spawned = port_ticks();
+    store_relaxed(&task->since, task->spawned); // a figure
+    store_relaxed(&task->cpu, 0);               // a figure
+    task->wait_kind = WEFT_WAIT_NONE;
+    task->site = site;
+    task->parent = parent == NULL ? 0 : parent->id;
+    task->top->first_count = STATE_COUNT(load_relaxed(&task->state)); // ours
+}
+
 // Everything of a slot that is the task's, save its state and its id.
 static bool fill(struct task *task, const weft_task_options *options,
                  weft_task_fn *fn, void *arg, const struct spawn *spawn)
 {
-    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+    uint32_t epoch = task_epoch(task); // task.h P3
     struct task *parent = task_self();
 
     // Before anything else: who reads the slot as what it was finds out.
@@ -199,12 +212,8 @@ static bool fill(struct task *task, const weft_task_options *options,
     store_relaxed(&task->flags, 0); // published with the state
     task->fn = fn;
     task->arg = arg;
-    task->spawned = port_ticks();
-    store_relaxed(&task->since, task->spawned); // a figure
-    store_relaxed(&task->cpu, 0);               // a figure
-    task->wait_kind = WEFT_WAIT_NONE;
-    task->site = spawn->site;
-    task->parent = parent == NULL ? 0 : parent->id;
+    if (DUMPS_SERVED)
+        note_birth(task, parent, spawn->site);
     task->held = NULL;
     task->top->holds_used = 0;
     task->joiner = NULL;
@@ -281,7 +290,6 @@ static void publish(struct task *task, enum join_mode mode)
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
 
     task->join = (uint8_t)mode;
-    task->top->first_count = count;
     if (task->owner != NULL)
         task->owner->begins(task->owner, task);
     store_release(&task->state, STATE(count, 0, PHASE_NEW)); // task.h P1

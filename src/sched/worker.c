@@ -111,18 +111,25 @@ static void schedule_outside(struct weft_runtime *runtime,
     (void)sub_acq_rel(&runtime->visitors, 1); // shutdown.c S3: the last touch
 }
 
+// Tells dumps when a task was put into a queue.
+static void note_woken(struct task *task, uint64_t now)
+{
+    if (DUMPS_SERVED)
+        store_relaxed(&task->woken, now); // a figure
+}
+
 void sched_schedule(struct task *task)
 {
     struct worker *worker = worker_self();
 
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL) {
-        store_relaxed(&task->woken, worker->now); // a figure
+        note_woken(task, worker->now);
         schedule_next(worker, task);
         return;
     }
     struct task_list one = {0};
-    store_relaxed(&task->woken, port_ticks()); // a figure
+    note_woken(task, port_ticks());
     task_list_push(&one, task);
     schedule_outside(runtime_of(task), &one);
 }
@@ -135,7 +142,7 @@ void sched_schedule_list(struct weft_runtime *runtime, struct task_list *tasks)
     if (tasks->count == 0)
         return;
     for (struct task *task = tasks->head; task != NULL; task = task->next)
-        store_relaxed(&task->woken, now); // a figure
+        note_woken(task, now);
     if (worker == NULL || worker->runtime != runtime || worker->core == NULL) {
         schedule_outside(runtime, tasks);
         return;
@@ -165,7 +172,7 @@ static bool meeting_asked(struct weft_runtime *runtime)
 {
     uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P1
 
-    return asked == TRACE_MEETING;
+    return DUMPS_SERVED && asked == TRACE_MEETING;
 }
 
 // A share of the capture, if one goes on and there is any left.
@@ -253,7 +260,9 @@ static bool commits(struct worker *worker, struct task *task)
 
     store_relaxed(&worker->current_since, worker->now);
     store_release(&worker->current, task); // C3: with current_since
-    port_barrier_light();                  // C3
+    if (!DUMPS_SERVED)
+        return true;
+    port_barrier_light();                                 // C3
     uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P1
     if (__builtin_expect(asked == TRACE_NONE, 1))
         return true;
@@ -274,6 +283,13 @@ static void commit(struct worker *worker, struct task *task)
     }
 }
 
+// Tells dumps when a task left its worker, and after how long.
+static void note_run(struct task *task, uint64_t now, uint64_t ran)
+{
+    count(&task->cpu, ran);
+    store_relaxed(&task->since, now); // a figure
+}
+
 static void run(struct worker *worker, struct task *task)
 {
     commit(worker, task);
@@ -291,8 +307,8 @@ static void run(struct worker *worker, struct task *task)
     fiber_enter(&task->top->fiber, &worker->fiber);
 
     worker->now = port_ticks();
-    count(&task->cpu, worker->now - began);
-    store_relaxed(&task->since, worker->now); // a figure
+    if (DUMPS_SERVED)
+        note_run(task, worker->now, worker->now - began);
     count(&core->busy, worker->now - began);
     count(&core->runs, 1);
     switch (worker->leaving) {

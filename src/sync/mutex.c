@@ -30,10 +30,17 @@ struct claim {
     uintptr_t pc;
 };
 
+static void note_taken(struct mutex *m, uintptr_t pc, uint64_t now)
+{
+    if (!DUMPS_SERVED)
+        return;
+    store_relaxed(&m->taken_pc, pc);     // P2
+    store_relaxed(&m->taken_since, now); // P2
+}
+
 static void took(struct mutex *m, const struct holder *self, uintptr_t pc)
 {
-    store_relaxed(&m->taken_pc, pc);                    // P2
-    store_relaxed(&m->taken_since, holder_since(self)); // P2
+    note_taken(m, pc, holder_since(self));
     holder_push(self, &m->object.held);
 }
 
@@ -110,8 +117,7 @@ static void hand_on(struct mutex *m, uint64_t now)
         // Stored before it is fired, for it may run and unlock at once. If it
         // had given up already, the next round overwrites it.
         // For a dump before it runs: P2.
-        store_relaxed(&m->taken_pc, claim->pc);
-        store_relaxed(&m->taken_since, now);
+        note_taken(m, claim->pc, now);
         store_release(&m->owner, claim->word | (last ? 0 : CONTENDED)); // P1
         if (object_wake_first(&m->object))
             return;

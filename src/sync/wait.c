@@ -82,14 +82,17 @@ static int block_thread(const struct wait *wait, struct lock *lock,
     bool forever = wait->deadline_ns == WEFT_NEVER;
     struct outsider outsider;
 
-    outside_enter(&outsider, wait, joined == NULL ? NULL : runtime_of(joined));
+    if (DUMPS_SERVED)
+        outside_enter(&outsider, wait,
+                      joined == NULL ? NULL : runtime_of(joined));
     if (forever)
         (void)add_relaxed(&threads_blocked, 1);
     enqueue(lock, queue, waiter);
     int outcome = waiter_block(waiter, wait->deadline_ns);
     if (forever)
         (void)sub_relaxed(&threads_blocked, 1);
-    outside_leave(&outsider);
+    if (DUMPS_SERVED)
+        outside_leave(&outsider);
     return outcome;
 }
 
@@ -103,7 +106,7 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
 
     if (task != NULL && !wait->firm && task->scope_deadline < deadline_ns)
         deadline_ns = task->scope_deadline;
-    if (task != NULL)
+    if (DUMPS_SERVED && task != NULL)
         record(task, wait, deadline_ns);
     waiter_arm(waiter, task, wait->firm); // P1
     outcome = task == NULL ? 0 : ended_already(task, wait, deadline_ns);

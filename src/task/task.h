@@ -73,6 +73,14 @@
 #include "port/port.h"
 #include "task/fiber.h"
 
+// False in a build that is to show what all that serves dumps alone costs: it
+// is left out there, and weft_dump_take fails (meson option `bare`).
+#ifdef WEFT_BARE
+#define DUMPS_SERVED false
+#else
+#define DUMPS_SERVED true
+#endif
+
 enum phase {
     PHASE_FREE,
     PHASE_NEW,
@@ -234,6 +242,12 @@ static inline void task_set_phase(struct task *task, int outcome,
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
 
     store_release(&task->state, STATE(count, outcome, phase)); // P1
+}
+
+// The open epoch of a task's runtime, or 0.
+static inline uint32_t task_epoch(const struct task *task)
+{
+    return DUMPS_SERVED ? load_seq_cst(&task_epochs[task->tag]) : 0; // P3
 }
 
 // S1: a waker is about to end the task's wait; P4 says what it has loaded.

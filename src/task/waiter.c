@@ -29,8 +29,8 @@ enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
     uint64_t waiting = STATE(count, STATE_OUTCOME(word), PHASE_WAITING);
 
     for (;;) {
-        uint32_t mark = load_acquire(&task->mark);              // task.h P4
-        uint32_t epoch = load_seq_cst(&task_epochs[task->tag]); // task.h P3
+        uint32_t mark = load_acquire(&task->mark);   // task.h P4
+        uint32_t epoch = task_epoch(task);           // task.h P3, P4
         uint64_t found = load_relaxed(&task->state); // a guess: the CAS orders
         if (found == waiting) {
             if (epoch != 0 && !task_note_wait(task, mark, epoch))
