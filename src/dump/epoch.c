@@ -133,7 +133,7 @@ static struct missing *find_missing(struct workshop *shop, uint32_t worker)
 static void add_running(const struct epoch *epoch, const struct worker *worker,
                         const struct missing *missing, weft_dump_worker *w)
 {
-    uint64_t since = load_relaxed(&worker->current_since); // a figure
+    uint64_t since = worker_now(worker);
     uint64_t now = epoch->picture.now;
 
     w->state = WEFT_WORKER_MISSING;

@@ -178,8 +178,8 @@ static bool is_due(const struct worker *worker)
     uint64_t rested =
         rendezvous_of(worker->runtime)->shop.rested[worker->index];
 
-    return worker->now > rested &&
-           port_ticks_to_ns(worker->now - rested) >= REST_NS;
+    return worker_now(worker) > rested &&
+           port_ticks_to_ns(worker_now(worker) - rested) >= REST_NS;
 }
 
 static bool is_taken(const struct task *task)
@@ -215,10 +215,8 @@ static void before_run(struct worker *worker, struct task *task)
     }
     if (is_due(worker))
         is_changed |= share(worker);
-    if (is_changed) {
-        worker->now = port_ticks();
-        store_relaxed(&worker->current_since, worker->now); // a figure
-    }
+    if (is_changed)
+        worker_set_now(worker, port_ticks());
 }
 
 static void before_release(struct weft_runtime *runtime, struct task *task)

@@ -390,7 +390,7 @@ ssize_t fd_run(weft_fd fd, enum fd_side side, int64_t deadline_ns, fd_try *try,
 
     if (outcome < 0)
         return outcome;
-    outcome = wait_interrupted();
+    outcome = wait_interrupted(task_self());
     if (outcome < 0) {
         lock_release(&slot->lock);
         return outcome;

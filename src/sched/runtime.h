@@ -72,7 +72,8 @@ struct worker {
     void *sp;                       // of the loop, while a task runs
     struct fiber fiber;             // of the thread's stack
     enum leaving leaving;           // set by the task as it leaves
-    uint64_t now;                   // ticks at the last switch
+    atomic_u64 now;                 // ticks at the last switch; by its worker;
+                                    // relaxed: a figure
     bool searching;                 //
     _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
                                     // release by its worker, for dumps
@@ -82,10 +83,22 @@ struct worker {
     atomic_u32 tid;                 // of the thread, 0 before it starts
     atomic_u32 presence;            // dump/rendezvous.c
     _Atomic(struct task *) current; // release by its worker, for dumps
-    atomic_u64 current_since;       // ticks; relaxed: a figure
     atomic_u64 still_cpu;           // W1 in watchdog.c
     atomic_u64 still_since;         // ticks; W1 in watchdog.c
 } __attribute__((aligned(64)));     // no line shared with the next
+
+// When a worker last switched, in ticks: if it runs a task now, since when. Any
+// thread.
+static inline uint64_t worker_now(const struct worker *worker)
+{
+    return load_relaxed(&worker->now); // a figure
+}
+
+// By the worker itself.
+static inline void worker_set_now(struct worker *worker, uint64_t ticks)
+{
+    store_relaxed(&worker->now, ticks); // a figure
+}
 
 // What trace_asked says.
 enum trace_asked {

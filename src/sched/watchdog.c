@@ -79,7 +79,7 @@ static bool runs_long(struct weft_runtime *runtime)
     uint64_t now = port_ticks();
 
     for (uint32_t i = 0; i < runtime->worker_count; i++) {
-        uint64_t since = load_relaxed(&runtime->workers[i].current_since);
+        uint64_t since = worker_now(&runtime->workers[i]);
         if (load_relaxed(&runtime->workers[i].current) != NULL && since < now &&
             port_ticks_to_ns(now - since) >= runtime->no_yield_ns)
             return true;

@@ -124,7 +124,7 @@ void sched_schedule(struct task *task)
 
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL) {
-        note_woken(task, worker->now);
+        note_woken(task, worker_now(worker));
         schedule_next(worker, task);
         return;
     }
@@ -165,7 +165,7 @@ static void meet(struct worker *worker)
     worker->core = NULL;
     core = worker->runtime->trace->trace_core(worker, core);
     worker->core = core;
-    worker->now = port_ticks();
+    worker_set_now(worker, port_ticks());
 }
 
 static bool meeting_asked(struct weft_runtime *runtime)
@@ -183,7 +183,7 @@ static bool capture_some(struct worker *worker)
 
     if (asked != TRACE_CAPTURE || !runtime->trace->capture_some(worker))
         return false;
-    worker->now = port_ticks();
+    worker_set_now(worker, port_ticks());
     return true;
 }
 
@@ -253,34 +253,40 @@ static void parked(struct worker *worker, struct task *task)
     schedule_next(worker, task);
 }
 
-// C3: whether the worker may run a task: no meeting is asked for.
-static bool commits(struct worker *worker, struct task *task)
+// C3: says what it is about to run; then what is asked for.
+static enum trace_asked announce(struct worker *worker, struct task *task)
 {
-    struct weft_runtime *runtime = worker->runtime;
-
-    store_relaxed(&worker->current_since, worker->now);
-    store_release(&worker->current, task); // C3: with current_since
+    store_release(&worker->current, task); // C3: with now
     if (!DUMPS_SERVED)
-        return true;
-    port_barrier_light();                                 // C3
-    uint32_t asked = load_seq_cst(&runtime->trace_asked); // rendezvous.c P1
-    if (__builtin_expect(asked == TRACE_NONE, 1))
-        return true;
-    if (asked == TRACE_MEETING)
-        return false;
-    runtime->trace->before_run(worker, task); // rendezvous.c P2
-    return true;
+        return TRACE_NONE;
+    port_barrier_light();                               // C3
+    return load_seq_cst(&worker->runtime->trace_asked); // rendezvous.c P1
+}
+
+// Out of the way of those who find nothing asked for: in line it made each
+// yield 0.7 ns longer.
+__attribute__((noinline)) static void serve_dump(struct worker *worker,
+                                                 struct task *task,
+                                                 enum trace_asked asked)
+{
+    while (asked == TRACE_MEETING) {
+        store_relaxed(&worker->current, NULL);
+        store_release(&worker->hand, task); // C4
+        meet(worker);
+        store_release(&worker->hand, NULL); // C4
+        asked = announce(worker, task);
+    }
+    if (asked == TRACE_CAPTURE)
+        worker->runtime->trace->before_run(worker, task); // rendezvous.c P2
 }
 
 // Commits to running a task; a dump that is asked for comes first.
 static void commit(struct worker *worker, struct task *task)
 {
-    while (!commits(worker, task)) {
-        store_relaxed(&worker->current, NULL);
-        store_release(&worker->hand, task); // C4
-        meet(worker);
-        store_release(&worker->hand, NULL); // C4
-    }
+    enum trace_asked asked = announce(worker, task);
+
+    if (__builtin_expect(asked != TRACE_NONE, 0))
+        serve_dump(worker, task, asked);
 }
 
 // Tells dumps when a task left its worker, and after how long.
@@ -296,7 +302,7 @@ static void run(struct worker *worker, struct task *task)
 
     struct core *core = worker->core;
     uint64_t word = load_relaxed(&task->state); // ours: it came from a queue
-    uint64_t began = worker->now;
+    uint64_t began = worker_now(worker);
 
     store_release(&task->state,
                   STATE(STATE_COUNT(word) + 1, STATE_OUTCOME(word),
@@ -306,10 +312,11 @@ static void run(struct worker *worker, struct task *task)
     switch_enter(&worker->sp, task->sp);
     fiber_enter(&task->top->fiber, &worker->fiber);
 
-    worker->now = port_ticks();
+    uint64_t now = port_ticks();
+    worker_set_now(worker, now);
     if (DUMPS_SERVED)
-        note_run(task, worker->now, worker->now - began);
-    count(&core->busy, worker->now - began);
+        note_run(task, now, now - began);
+    count(&core->busy, now - began);
     count(&core->runs, 1);
     switch (worker->leaving) {
     case LEAVE_YIELD:
@@ -403,7 +410,7 @@ static struct task *steal_from(struct worker *worker, struct core *victim)
 static struct task *steal_next(struct worker *worker, struct worker *victim,
                                struct core *core)
 {
-    uint64_t since = load_relaxed(&victim->current_since); // a figure
+    uint64_t since = worker_now(victim);
     uint64_t now = port_ticks();
 
     if (load_relaxed(&core->next) == NULL || now < since ||
@@ -559,7 +566,7 @@ static void rest(struct worker *worker)
             break;
         count(&worker->core->noop_parks, 1);
     }
-    worker->now = port_ticks();
+    worker_set_now(worker, port_ticks());
 }
 
 // ---- The loop ----
@@ -603,7 +610,7 @@ void *worker_main(void *arg)
     fiber_init_thread(&worker->fiber);
     if (runtime->trace != NULL)
         runtime->trace->worker_begins(worker);
-    worker->now = port_ticks();
+    worker_set_now(worker, port_ticks());
     come_in(worker);
     work(worker);
     go_out(worker);

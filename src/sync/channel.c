@@ -37,7 +37,8 @@ static void drop_first(struct weft_channel *channel)
 // ---- Who was here, for dumps ----
 
 // Not the one of last time: to the front, the oldest makes room.
-static void change_peer(struct channel_peers *peers, uint64_t who)
+__attribute__((noinline)) static void change_peer(struct channel_peers *peers,
+                                                  uint64_t who)
 {
     uint32_t at = 0;
 
@@ -50,44 +51,44 @@ static void change_peer(struct channel_peers *peers, uint64_t who)
     peers->ids[0] = who;
 }
 
-static void note_peer(struct channel_peers *peers, const struct task *task,
-                      uint64_t now)
+static void note(struct channel_peers *peers, const struct task *task,
+                 uint64_t now)
 {
+    if (!DUMPS_SERVED)
+        return;
     uint64_t who =
         task == NULL ? CHANNEL_THREAD : CHANNEL_PEER(task->tag, task->id);
 
     peers->last = now;
-    if (peers->ids[0] != who)
+    if (__builtin_expect(peers->ids[0] != who, 0))
         change_peer(peers, who);
 }
 
-static void note_self(struct channel_peers *peers)
+// Who calls, until it parks.
+struct caller {
+    struct task *task; // NULL: a thread
+    uint64_t now;      // ticks; of a task its worker's last switch, which is
+                       // near enough
+};
+
+__attribute__((always_inline)) static inline struct caller find_caller(void)
 {
     struct worker *worker = worker_self();
 
-    if (worker == NULL)
-        note_peer(peers, NULL, port_ticks());
-    else // of the last switch: near enough
-        note_peer(peers, load_relaxed(&worker->current), worker->now);
-}
-
-// Another's operation that the caller carries out.
-static void note_other(struct channel_peers *peers, const struct waiter *waiter)
-{
-    struct worker *worker = worker_self();
-
-    note_peer(peers, waiter->task, worker == NULL ? port_ticks() : worker->now);
+    if (__builtin_expect(worker == NULL, 0))
+        return (struct caller){NULL, DUMPS_SERVED ? port_ticks() : 0};
+    return (struct caller){load_relaxed(&worker->current), worker_now(worker)};
 }
 
 // I2: hands the item to the first receiver that still waits.
-static bool give(struct weft_channel *channel, const void *item)
+static bool give(struct weft_channel *channel, const void *item, uint64_t now)
 {
     struct list *link;
 
     while ((link = list_pop_front(&channel->receivers)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         memcpy(waiter->data, item, channel->item_size);
-        note_other(&channel->received, waiter); // I3
+        note(&channel->received, waiter->task, now); // I3
         if (wait_wake(waiter, 0)) {
             channel->waiting--;
             return true;
@@ -97,27 +98,20 @@ static bool give(struct weft_channel *channel, const void *item)
 }
 
 // I2: after room was made, lets the first sender that still waits fill it.
-static void refill(struct weft_channel *channel)
+static void refill(struct weft_channel *channel, uint64_t now)
 {
     struct list *link;
 
     while ((link = list_pop_front(&channel->senders)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         put(channel, waiter->data);
-        note_other(&channel->sent, waiter); // I3
+        note(&channel->sent, waiter->task, now); // I3
         if (wait_wake(waiter, 0)) {
             channel->waiting--;
             return;
         }
         channel->count--; // it gave up: its item was not sent
     }
-}
-
-static void send_now(struct weft_channel *channel, const void *item)
-{
-    note_self(&channel->sent);
-    if (!give(channel, item))
-        put(channel, item);
 }
 
 static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
@@ -182,7 +176,8 @@ int weft_channel_send(weft_channel *channel, const void *item,
 {
     if (channel == NULL || item == NULL)
         return -EINVAL;
-    int error = wait_interrupted();
+    struct caller caller = find_caller();
+    int error = wait_interrupted(caller.task);
     if (error != 0)
         return error;
     lock_acquire(&channel->lock);
@@ -192,8 +187,11 @@ int weft_channel_send(weft_channel *channel, const void *item,
         // Gives the lock back. The item is only read through the waiter.
         return wait_on(channel, WEFT_WAIT_CHAN_SEND, &channel->senders,
                        (void *)(uintptr_t)item, deadline_ns);
-    else
-        send_now(channel, item);
+    if (error == 0) {
+        note(&channel->sent, caller.task, caller.now);
+        if (!give(channel, item, caller.now))
+            put(channel, item);
+    }
     lock_release(&channel->lock);
     sched_spend();
     return error;
@@ -204,15 +202,16 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
 {
     if (channel == NULL || ret_item == NULL)
         return -EINVAL;
-    int error = wait_interrupted();
+    struct caller caller = find_caller();
+    int error = wait_interrupted(caller.task);
     if (error != 0)
         return error;
     lock_acquire(&channel->lock);
     if (channel->count > 0) {
         memcpy(ret_item, place(channel, channel->first), channel->item_size);
         drop_first(channel);
-        note_self(&channel->received);
-        refill(channel);
+        note(&channel->received, caller.task, caller.now);
+        refill(channel, caller.now);
     } else if (channel->closed) {
         error = -EPIPE;
     } else {

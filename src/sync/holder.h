@@ -44,7 +44,8 @@ static inline struct holder holder_self(void)
 
     if (__builtin_expect(task == NULL, 0))
         return holder_thread();
-    return (struct holder){task, (uintptr_t)task, &task->held, worker->now};
+    return (struct holder){task, (uintptr_t)task, &task->held,
+                           worker_now(worker)};
 }
 
 // When it took what it has just taken, without having waited: for a task near

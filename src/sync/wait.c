@@ -125,10 +125,8 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
     return -outcome;
 }
 
-int wait_interrupted(void)
+int wait_interrupted(const struct task *task)
 {
-    struct task *task = task_self();
-
     if (task == NULL)
         return 0;
     if ((load_relaxed(&task->flags) & TASK_CANCELED) != 0)

@@ -31,8 +31,9 @@ int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
               struct waiter *waiter);
 
 // Why the caller must not begin an operation even where it would not have to
-// wait: -ECANCELED, or -ETIMEDOUT (a scope's deadline has passed). Else 0.
-int wait_interrupted(void);
+// wait: -ECANCELED, or -ETIMEDOUT (a scope's deadline has passed). Else 0. The
+// calling task, or NULL.
+int wait_interrupted(const struct task *task);
 
 // Wakes a waiter with an outcome; the caller holds the object's lock and has
 // taken it out of the list, and has carried out the operation on the waiter's

@@ -22,15 +22,19 @@ void waiter_arm(struct waiter *waiter, struct task *task, bool firm)
     store_release(&task->state, waiter->ticket); // task.h P1: the record
 }
 
-enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
+// `noting`: an epoch is open, or was a moment ago.
+__attribute__((always_inline)) static inline enum fired fire(struct task *task,
+                                                             uint64_t word,
+                                                             int outcome,
+                                                             bool noting)
 {
     uint64_t count = STATE_COUNT(word);
     uint64_t parking = STATE(count, STATE_OUTCOME(word), PHASE_PARKING);
     uint64_t waiting = STATE(count, STATE_OUTCOME(word), PHASE_WAITING);
 
     for (;;) {
-        uint32_t mark = load_acquire(&task->mark);   // task.h P4
-        uint32_t epoch = task_epoch(task);           // task.h P3, P4
+        uint32_t mark = noting ? load_acquire(&task->mark) : 0; // task.h P4
+        uint32_t epoch = noting ? task_epoch(task) : 0;         // task.h P3, P4
         uint64_t found = load_relaxed(&task->state); // a guess: the CAS orders
         if (found == waiting) {
             if (epoch != 0 && !task_note_wait(task, mark, epoch))
@@ -46,6 +50,21 @@ enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
             return FIRED_LOST; // W2
         }
     }
+}
+
+// Apart, so that the usual way needs no room for the call within.
+__attribute__((noinline)) static enum fired fire_noting(struct task *task,
+                                                        uint64_t word,
+                                                        int outcome)
+{
+    return fire(task, word, outcome, true);
+}
+
+enum fired waiter_fire_word(struct task *task, uint64_t word, int outcome)
+{
+    if (__builtin_expect(task_epoch(task) != 0, 0)) // task.h P3
+        return fire_noting(task, word, outcome);
+    return fire(task, word, outcome, false);
 }
 
 static enum fired fire_thread(struct waiter *waiter, int outcome)
