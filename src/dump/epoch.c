@@ -32,7 +32,7 @@ static const int64_t ATTEND_NS = 1000000;
 
 int workshop_init(struct workshop *shop, uint32_t workers)
 {
-    *shop = (struct workshop){0};
+    *shop = (struct workshop){.scale = 1};
     shop->missing = calloc(workers, sizeof *shop->missing);
     shop->caches = calloc(workers + 1, sizeof(struct cfi_cache *));
     shop->rested = calloc(workers, sizeof *shop->rested);
@@ -104,7 +104,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
     epoch->picture = (struct picture){
         .runtime = runtime,
         .epoch = next_number(shop),
-        .store = store_new(room),
+        .store = store_new(room, shop->scale),
     };
     epoch->dump = new_dump(runtime);
     if (epoch->picture.store != NULL && epoch->dump != NULL &&
@@ -409,10 +409,12 @@ static int seal(struct epoch *epoch)
     int error = threads_add(epoch->dump, picture, cache);
     if (error != 0)
         return error;
-    if (!store_seal(picture->store, picture->slots, epoch->dump))
-        return -ENOMEM;
-    picture->store = NULL; // the dump's now
-    return 0;
+    error = store_seal(picture->store, picture->slots, epoch->dump);
+    if (error == -EAGAIN)
+        shop->scale *= 4; // until there is no address space for it
+    if (error == 0)
+        picture->store = NULL; // the dump's now
+    return error;
 }
 
 int epoch_finish(struct epoch *epoch, struct weft_dump **ret_dump)

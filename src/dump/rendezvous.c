@@ -318,8 +318,8 @@ static void close_epoch(struct weft_runtime *runtime)
         (void)port_futex_wait(&rv->inside, inside, INT64_MAX);
 }
 
-// From the meeting, which has begun, to a dump; -EAGAIN: the table has outgrown
-// what was set aside for it.
+// From the meeting, which has begun, to a dump; -EAGAIN: what was set aside does
+// not suffice, and more will be.
 static int carry_out(struct weft_runtime *runtime, struct weft_dump **ret_dump)
 {
     struct epoch *epoch = &rendezvous_of(runtime)->epoch;
@@ -344,13 +344,17 @@ static void count_dump(struct weft_runtime *runtime,
         (void)add_relaxed(&runtime->dumps_incomplete, 1);
 }
 
-// I1. Each gets a reference of its own. The lock is held.
-static void answer(struct rendezvous *rv, struct weft_dump *dump, int error)
+// I1. Each gets a reference of its own. The lock is held. `own` is the
+// conductor's waiter: where no leader has taken any along, it alone has failed.
+static void answer(struct rendezvous *rv, struct waiter *own,
+                   struct weft_dump *dump, int error)
 {
     struct list *link;
 
-    if (error != 0) // perhaps before any leader took them along
-        move_all(&rv->waiting, &rv->answered);
+    if (list_empty(&rv->answered)) {
+        list_remove(&own->link);
+        list_push_back(&rv->answered, &own->link);
+    }
     while ((link = list_pop_front(&rv->answered)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         struct request *request = waiter->data;
@@ -374,7 +378,7 @@ static void hand_on(struct rendezvous *rv)
 }
 
 // The rest of a dump that this thread, or the task that it serves, has begun.
-static void conduct(struct weft_runtime *runtime)
+static void conduct(struct weft_runtime *runtime, struct waiter *own)
 {
     struct rendezvous *rv = rendezvous_of(runtime);
     struct weft_dump *dump = NULL;
@@ -387,7 +391,7 @@ static void conduct(struct weft_runtime *runtime)
     if (error == 0)
         count_dump(runtime, dump);
     lock_acquire(&rv->barrier.lock);
-    answer(rv, dump, error);
+    answer(rv, own, dump, error);
     hand_on(rv);
     lock_release(&rv->barrier.lock);
     weft_dump_free(dump);
@@ -445,7 +449,7 @@ static void await_answer(struct request *request, struct waiter *waiter,
         (void)enlist(rendezvous_of(request->runtime), waiter);
         begin(request->runtime);
     }
-    conduct(request->runtime);
+    conduct(request->runtime, waiter);
     (void)waiter_block(waiter, INT64_MAX); // answered by ourselves
 }
 

@@ -13,11 +13,12 @@
 //       empty entry. Few keys thus stay on few pages.
 #include "dump/store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    TEXT_PER_SLOT = 1024,
+    TEXT_PER_SLOT = 256,
     FRAMES_PER_SLOT = 128,
     OBJECTS_PER_SLOT = 2,
     TABLE_FIRST = 512, // entries: one page
@@ -66,13 +67,13 @@ static void finder_deinit(struct finder *finder)
         port_unreserve(finder->entries, finder->room * sizeof *finder->entries);
 }
 
-static bool init(struct store *s, uint32_t slots)
+static bool init(struct store *s, uint32_t slots, uint32_t scale)
 {
-    uint64_t n = slots;
+    uint64_t n = (uint64_t)slots * scale;
     uint64_t objects = OBJECTS_PER_SLOT * n;
 
     s->slots = slots;
-    return shelf_init(&s->records, sizeof(struct record), n) &&
+    return shelf_init(&s->records, sizeof(struct record), slots) &&
            shelf_init(&s->shapes, sizeof(struct shape), 2 * n) &&
            shelf_init(&s->extras, sizeof(struct extra), 2 * n) &&
            shelf_init(&s->stacks, sizeof(struct model_stack), 2 * n) &&
@@ -88,11 +89,11 @@ static bool init(struct store *s, uint32_t slots)
            finder_init(&s->find_object, 2 * objects);
 }
 
-struct store *store_new(uint32_t slots)
+struct store *store_new(uint32_t slots, uint32_t scale)
 {
     struct store *store = calloc(1, sizeof *store);
 
-    if (store != NULL && !init(store, slots)) {
+    if (store != NULL && !init(store, slots, scale)) {
         store_free(store);
         return NULL;
     }
@@ -498,14 +499,16 @@ static void hand_over(struct sealing *sealing, struct weft_dump *dump)
     dump->text = item(&s->text, 0);
 }
 
-bool store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
+int store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
 {
     struct sealing sealing;
     struct holding *holdings = item(&s->holdings, 0);
     size_t held = load_relaxed(&s->holdings.count); // nobody adds any more
 
-    if (load_relaxed(&s->full) != 0 || !begin_sealing(&sealing, s))
-        return false;
+    if (load_relaxed(&s->full) != 0)
+        return -EAGAIN;
+    if (!begin_sealing(&sealing, s))
+        return -ENOMEM;
     dump->task_count = pack(s, slots);
     for (uint32_t i = 0; i < dump->task_count; i++)
         renumber_shape(&sealing, store_record(s, i)->shape);
@@ -519,5 +522,5 @@ bool store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
     move_items(&sealing.sites, &s->sites);
     move_items(&sealing.objects, &s->objects);
     free(sealing.seen);
-    return true;
+    return 0;
 }

@@ -95,8 +95,9 @@ struct store {
     atomic_u32 full; // something did not fit: relaxed, read at the end
 };
 
-// A store for tasks in slots below `slots`. NULL: no memory.
-struct store *store_new(uint32_t slots);
+// A store for tasks in slots below `slots`, with `scale` times the room that
+// they take as a rule. NULL: no memory.
+struct store *store_new(uint32_t slots, uint32_t scale);
 void store_free(struct store *store); // NULL is allowed
 
 // Each returns an index, or WEFT_NONE when it is full. Any thread.
@@ -126,8 +127,7 @@ struct record *store_record(struct store *store, uint32_t slot);
 // Once all is captured: packs the records of `slots` slots, in their order, and
 // numbers all else by first use, the stacks of the dump's threads too. Fills in
 // the dump's arrays, which stay in the store, and hands the store over to it.
-// False: something did not fit, or there is no memory; the store stays the
-// caller's.
-bool store_seal(struct store *store, uint32_t slots, struct weft_dump *dump);
+// -ENOMEM, or -EAGAIN: something did not fit; the store stays the caller's.
+int store_seal(struct store *store, uint32_t slots, struct weft_dump *dump);
 
 #endif
