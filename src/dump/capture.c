@@ -182,14 +182,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
         .wait_fd = -1,
         .state = (uint8_t)state,
     };
-    r->extra = (struct extra){
-        .timeout_in_ns = WEFT_NEVER,
-        .name = WEFT_NONE,
-        .labels = WEFT_NONE,
-        .worker = WEFT_NONE,
-        .queue_place = WEFT_NONE,
-        .held = WEFT_NONE,
-    };
+    r->extra = EXTRA_NONE;
 }
 
 // Its place in the shared queue, if it was there: steal_all.h.

@@ -27,15 +27,6 @@ static void add_extra(const struct extra *extra, struct model_task *m)
     m->held_count = extra->held_count;
 }
 
-static const struct extra NO_EXTRA = {
-    .timeout_in_ns = WEFT_NEVER,
-    .name = WEFT_NONE,
-    .labels = WEFT_NONE,
-    .worker = WEFT_NONE,
-    .queue_place = WEFT_NONE,
-    .held = WEFT_NONE,
-};
-
 static struct model_task unpack(const struct store *store,
                                 const struct record *record)
 {
@@ -64,7 +55,7 @@ static struct model_task unpack(const struct store *store,
     };
 
     add_extra(record->extra == WEFT_NONE
-                  ? &NO_EXTRA
+                  ? &EXTRA_NONE
                   : (const struct extra *)store->extras.items + record->extra,
               &m);
     return m;
@@ -84,7 +75,7 @@ struct extra *model_extra(struct weft_dump *dump, size_t index)
     struct record *record = store_record(dump->store, (uint32_t)index);
 
     if (record->extra == WEFT_NONE)
-        record->extra = store_extra(dump->store, &NO_EXTRA);
+        record->extra = store_extra(dump->store, &EXTRA_NONE);
     return record->extra == WEFT_NONE
                ? NULL
                : (struct extra *)dump->store->extras.items + record->extra;

@@ -155,17 +155,9 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
 uint32_t objects_add_waited(const struct picture *picture,
                             const struct task *copy)
 {
-    switch ((enum weft_wait_kind)copy->wait_kind) {
-    case WEFT_WAIT_MUTEX:
-    case WEFT_WAIT_RWLOCK_READ:
-    case WEFT_WAIT_RWLOCK_WRITE:
-    case WEFT_WAIT_SEMAPHORE:
-    case WEFT_WAIT_COND:
-    case WEFT_WAIT_EVENT:
-    case WEFT_WAIT_BARRIER:
-    case WEFT_WAIT_ONCE:
-    case WEFT_WAIT_WAITGROUP:
+    if (object_is_waited_for(copy->wait_kind))
         return find_object(picture, copy->wait_object);
+    switch ((enum weft_wait_kind)copy->wait_kind) {
     case WEFT_WAIT_CHAN_SEND:
         return find_channel(picture, copy->wait_object, true);
     case WEFT_WAIT_CHAN_RECV:

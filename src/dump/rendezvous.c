@@ -519,13 +519,11 @@ static int ask_on_worker(struct request *request, int error)
 static int ask_as_task(struct request *request)
 {
     struct proxy proxy = {.request = *request, .waiter.data = &proxy.request};
-    struct port_thread thread;
 
     list_init(&proxy.waiters);
-    int error = port_thread_start(&thread, "weft-dump", proxy_main, &proxy);
+    int error = port_thread_start(NULL, "weft-dump", proxy_main, &proxy);
     if (error != 0)
         return ask_on_worker(request, error);
-    port_thread_detach(&thread);
     proxy.conducts = ask(&proxy.request, &proxy.waiter);
     store_release(&proxy.asked, 1); // P5
     port_futex_wake(&proxy.asked, 1);

@@ -26,6 +26,15 @@ enum {
     WINDOW = 8, // entries: a cache line
 };
 
+const struct extra EXTRA_NONE = {
+    .timeout_in_ns = WEFT_NEVER,
+    .name = WEFT_NONE,
+    .labels = WEFT_NONE,
+    .worker = WEFT_NONE,
+    .queue_place = WEFT_NONE,
+    .held = WEFT_NONE,
+};
+
 // ---- Memory ----
 
 static bool shelf_init(struct shelf *shelf, size_t size, uint64_t room)

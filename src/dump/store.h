@@ -52,6 +52,8 @@ struct extra {
     uint8_t label_count;
 };
 
+extern const struct extra EXTRA_NONE;
+
 // A task holds an object.
 struct holding {
     uint32_t slot; // of the task

@@ -155,11 +155,10 @@ struct port_thread {
 };
 
 // Starts a thread with all signals but the synchronous ones blocked. 0, or
-// -EAGAIN.
+// -EAGAIN. `thread` is to be joined; NULL: nobody will.
 int port_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg);
 void port_thread_join(struct port_thread *thread);
-void port_thread_detach(struct port_thread *thread);
 
 // How many threads this process has, and how many of these were started here.
 // False: the kernel does not say.

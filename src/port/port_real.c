@@ -411,6 +411,7 @@ struct beginning {
     atomic_u32 taken; // CAS (acquire) by who starts, release by who has begun
     void *(*fn)(void *);
     void *arg;
+    char name[16]; // what the kernel keeps of one
 };
 
 static struct beginning *take_beginning(void)
@@ -432,6 +433,8 @@ static void *begin_thread(void *arg)
     void *(*fn)(void *) = beginning->fn;
     void *fn_arg = beginning->arg;
 
+    // A thread without a name runs as well.
+    (void)pthread_setname_np(pthread_self(), beginning->name);
     store_release(&beginning->taken, 0); // `taken`
     void *result = fn(fn_arg);
     (void)sub_relaxed(&started, 1);
@@ -442,24 +445,28 @@ int port_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg)
 {
     struct beginning *beginning = take_beginning();
+    pthread_attr_t attributes;
     pthread_t handle;
     sigset_t before;
-    char cut[16]; // what the kernel keeps of a name
 
     beginning->fn = fn;
     beginning->arg = arg;
+    snprintf(beginning->name, sizeof beginning->name, "%s", name);
+    (void)pthread_attr_init(&attributes); // these two cannot fail on Linux
+    if (thread == NULL)
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     block_signals(&before); // the new thread inherits the mask
     (void)add_relaxed(&started, 1);
-    int failure = pthread_create(&handle, NULL, begin_thread, beginning);
+    int failure = pthread_create(&handle, &attributes, begin_thread, beginning);
+    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure != 0) {
         (void)sub_relaxed(&started, 1);
         store_release(&beginning->taken, 0); // `taken`
         return -failure;
     }
-    snprintf(cut, sizeof cut, "%s", name);
-    pthread_setname_np(handle, cut); // a thread without a name runs as well
-    thread->handle = handle;
+    if (thread != NULL)
+        thread->handle = handle;
     return 0;
 }
 
@@ -527,11 +534,6 @@ void port_signal_admit(int number, bool admit)
     sigemptyset(&set);
     sigaddset(&set, number);
     pthread_sigmask(admit ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
-}
-
-void port_thread_detach(struct port_thread *thread)
-{
-    pthread_detach((pthread_t)thread->handle);
 }
 
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high)

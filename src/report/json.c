@@ -11,7 +11,7 @@
 
 #include "report/json_view.h"
 #include "report/names.h"
-#include "sync/blocking.h"
+#include "report/order.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 #define WAIT_LAST WEFT_WAIT_WAITGROUP // the last of enum weft_wait_kind
@@ -285,13 +285,6 @@ static int prepare(struct json_view *view)
     return failed ? failed : json_stacks_init(view);
 }
 
-struct order {
-    const weft_dump *dump;
-    weft_print_options options;
-    FILE *file;
-    int failed;
-};
-
 static void *print(void *arg)
 {
     struct order *order = arg;
@@ -316,12 +309,5 @@ static void *print(void *arg)
 int weft_dump_print_json(const weft_dump *dump,
                          const weft_print_options *options, FILE *file)
 {
-    struct order order = {.dump = dump, .file = file};
-
-    if (!dump || !file || (options && options->size != sizeof(*options)))
-        return -EINVAL;
-    if (options)
-        order.options = *options;
-    (void)blocking_run_aside(print, &order);
-    return order.failed;
+    return order_print(print, dump, options, file);
 }

@@ -7,8 +7,8 @@
 #include <time.h>
 
 #include "report/names.h"
+#include "report/order.h"
 #include "report/view.h"
-#include "sync/blocking.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -185,13 +185,6 @@ static void print_all(struct view *view)
     print_foot(view);
 }
 
-struct order {
-    const weft_dump *dump;
-    weft_print_options options;
-    FILE *file;
-    int failed;
-};
-
 static void *print(void *arg)
 {
     struct order *order = arg;
@@ -213,14 +206,7 @@ static void *print(void *arg)
 int weft_dump_print_text(const weft_dump *dump,
                          const weft_print_options *options, FILE *file)
 {
-    struct order order = {.dump = dump, .file = file};
-
-    if (!dump || !file || (options && options->size != sizeof(*options)))
-        return -EINVAL;
-    if (options)
-        order.options = *options;
-    (void)blocking_run_aside(print, &order);
-    return order.failed;
+    return order_print(print, dump, options, file);
 }
 
 int weft_dump_print_finding(const weft_dump *dump, size_t index,

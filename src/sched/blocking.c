@@ -168,13 +168,10 @@ void blocking_unpin(struct blocking *blocking, struct pool_thread *thread)
 // I1. The lock is held.
 static int start_thread(struct blocking *blocking)
 {
-    struct port_thread thread;
-
     if (blocking->threads == THREADS_MAX)
         return 0; // one of them will come to the job
-    if (port_thread_start(&thread, "weft-blocking", serve, blocking) != 0)
+    if (port_thread_start(NULL, "weft-blocking", serve, blocking) != 0)
         return blocking->threads > 0 ? 0 : -EAGAIN;
-    port_thread_detach(&thread);
     blocking->threads++;
     store_relaxed(&blocking->started, load_relaxed(&blocking->started) + 1);
     return 0;

@@ -61,13 +61,11 @@ static void *run_alone(void *arg)
 void *blocking_run_aside(weft_task_fn *fn, void *arg)
 {
     struct call call = {.fn = fn, .arg = arg};
-    struct port_thread thread;
 
     list_init(&call.waiters);
     if (task_self() == NULL ||
-        port_thread_start(&thread, "weft-aside", run_alone, &call.job) != 0)
+        port_thread_start(NULL, "weft-aside", run_alone, &call.job) != 0)
         return fn(arg);
-    port_thread_detach(&thread);
     wait_until_done(&call);
     return call.arg;
 }

@@ -24,6 +24,24 @@ _Static_assert(sizeof(struct semaphore) <= OBJECT_WORDS_MAX * 8 &&
                    sizeof(struct once) <= OBJECT_WORDS_MAX * 8,
                "the largest objects");
 
+bool object_is_waited_for(enum weft_wait_kind kind)
+{
+    switch (kind) {
+    case WEFT_WAIT_MUTEX:
+    case WEFT_WAIT_RWLOCK_READ:
+    case WEFT_WAIT_RWLOCK_WRITE:
+    case WEFT_WAIT_SEMAPHORE:
+    case WEFT_WAIT_COND:
+    case WEFT_WAIT_EVENT:
+    case WEFT_WAIT_BARRIER:
+    case WEFT_WAIT_ONCE:
+    case WEFT_WAIT_WAITGROUP:
+        return true;
+    default:
+        return false;
+    }
+}
+
 size_t object_size(const struct object *object)
 {
     uint32_t kind = object->held.kind - OBJECT_KIND(0);

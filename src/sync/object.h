@@ -53,6 +53,9 @@ bool object_wake_first(struct object *object);
 // Wakes all. The lock is held.
 void object_wake_all(struct object *object);
 
+// Whether what is waited for is a struct object.
+bool object_is_waited_for(enum weft_wait_kind kind);
+
 // What a dump shows of an object.
 struct object_facts {
     const struct task *owner; // holds it alone, or NULL

@@ -30,18 +30,9 @@ static void describe(struct outsider *o, const struct wait *wait)
     case WEFT_WAIT_CHAN_RECV:
         name = ((const struct weft_channel *)wait->object)->name;
         break;
-    case WEFT_WAIT_MUTEX:
-    case WEFT_WAIT_RWLOCK_READ:
-    case WEFT_WAIT_RWLOCK_WRITE:
-    case WEFT_WAIT_SEMAPHORE:
-    case WEFT_WAIT_COND:
-    case WEFT_WAIT_EVENT:
-    case WEFT_WAIT_BARRIER:
-    case WEFT_WAIT_ONCE:
-    case WEFT_WAIT_WAITGROUP:
-        name = ((const struct object *)wait->object)->held.name;
-        break;
     default:
+        if (object_is_waited_for(wait->kind))
+            name = ((const struct object *)wait->object)->held.name;
         break;
     }
     if (name != NULL)

@@ -42,17 +42,9 @@ static void count_away(struct barrier *barrier, uint32_t who)
     lock_release(&barrier->lock);
 }
 
-static uint8_t place_of(struct barrier *barrier, uint32_t who)
-{
-    lock_acquire(&barrier->lock);
-    uint8_t place = barrier->places[who];
-    lock_release(&barrier->lock);
-    return place;
-}
-
 static void until_place(struct barrier *barrier, uint32_t who, uint8_t place)
 {
-    while (place_of(barrier, who) != place)
+    while (barrier_place(barrier, who) != place)
         (void)sched_yield();
 }
 
@@ -126,9 +118,9 @@ static void test_the_last_to_come_leads(void **state)
         assert_false(lead_outside(&barrier));
         assert_int_equal(barrier_meet(&barrier, 1), PASS_LEADER);
         assert_false(lead_outside(&barrier));
-        assert_int_equal(place_of(&barrier, 0), PLACE_ARRIVED);
-        assert_int_equal(place_of(&barrier, 1), PLACE_LEADER);
-        assert_int_equal(place_of(&barrier, 2), PLACE_ARRIVED);
+        assert_int_equal(barrier_place(&barrier, 0), PLACE_ARRIVED);
+        assert_int_equal(barrier_place(&barrier, 1), PLACE_LEADER);
+        assert_int_equal(barrier_place(&barrier, 2), PLACE_ARRIVED);
         assert_false(is_back(&first) || is_back(&second));
         end(&barrier);
         assert_int_equal(fetch(&first), PASS_FOLLOWER);
@@ -149,7 +141,7 @@ static void test_some_are_away(void **state)
     count_away(&barrier, 0);
     count_away(&barrier, 1);
     assert_int_equal(barrier_meet(&barrier, 2), PASS_LEADER);
-    assert_int_equal(place_of(&barrier, 0), PLACE_AWAY);
+    assert_int_equal(barrier_place(&barrier, 0), PLACE_AWAY);
     end(&barrier);
 
     begin(&barrier, FAR);
@@ -177,7 +169,7 @@ static void test_all_are_away(void **state)
     count_away(&barrier, 0);
     assert_true(lead_outside(&barrier));
     assert_false(lead_outside(&barrier)); // once
-    assert_int_equal(place_of(&barrier, 0), PLACE_AWAY);
+    assert_int_equal(barrier_place(&barrier, 0), PLACE_AWAY);
     end(&barrier);
     barrier_deinit(&barrier);
 }
@@ -194,9 +186,9 @@ static void test_a_time_out_leads_alone(void **state)
         begin(&barrier, port_now() + round % 2 * 100000);
         assert_int_equal(barrier_meet(&barrier, 1), PASS_LEADER);
         assert_int_equal(barrier.arrived, 0); // it was taken back
-        assert_int_equal(place_of(&barrier, 0), PLACE_MISSING);
-        assert_int_equal(place_of(&barrier, 1), PLACE_LEADER);
-        assert_int_equal(place_of(&barrier, 2), PLACE_MISSING);
+        assert_int_equal(barrier_place(&barrier, 0), PLACE_MISSING);
+        assert_int_equal(barrier_place(&barrier, 1), PLACE_LEADER);
+        assert_int_equal(barrier_place(&barrier, 2), PLACE_MISSING);
         end(&barrier);
     }
     barrier_deinit(&barrier);
@@ -213,8 +205,8 @@ static void test_nobody_comes(void **state)
     assert_false(lead_outside(&barrier));
     barrier.deadline_ns = 0;
     assert_true(lead_outside(&barrier));
-    assert_int_equal(place_of(&barrier, 0), PLACE_AWAY);
-    assert_int_equal(place_of(&barrier, 1), PLACE_MISSING);
+    assert_int_equal(barrier_place(&barrier, 0), PLACE_AWAY);
+    assert_int_equal(barrier_place(&barrier, 1), PLACE_MISSING);
     end(&barrier);
     barrier_deinit(&barrier);
 }
@@ -233,7 +225,8 @@ static void test_a_late_comer(void **state)
         send(&late, &barrier, 1);
         for (int i = 0; i < 1000; i++)
             assert_false(is_back(&late)); // can only fail if it is wrong
-        assert_int_equal(place_of(&barrier, 1), PLACE_MISSING);
+        enum place place = barrier_place(&barrier, 1); // it may be here now
+        assert_true(place == PLACE_MISSING || place == PLACE_LATE);
         assert_int_equal(barrier.arrived, 0);
         end(&barrier);
         enum pass pass = fetch(&late); // or it came when all was over
@@ -262,7 +255,7 @@ static void test_a_generation_moved(void **state)
         lock_release(&barrier.lock);
         barrier_wake(&barrier);
         assert_int_equal(fetch(&guest), PASS_FOLLOWER);
-        assert_int_equal(place_of(&barrier, 0), PLACE_AWAITED);
+        assert_int_equal(barrier_place(&barrier, 0), PLACE_AWAITED);
         count_away(&barrier, 0);
         count_away(&barrier, 1);
         assert_true(lead_outside(&barrier));
