@@ -677,12 +677,8 @@ static void print_growth(struct view *view, const struct model_finding *finding)
     weft_frame frame;
 
     str_add(line, " GROWTH: ");
-    str_add_count(line, finding->count);
-    str_add(line, " tasks of one spawn site are alive, ");
-    str_add_count(line, finding->count - (uint64_t)finding->figure);
-    str_add(line, " more than ");
-    str_add_time(line, finding->since_ns);
-    str_add(line, " before.");
+    words_title(line, dump, finding);
+    str_add(line, ".");
     view_end_line(view);
     view_check(view,
                names_find_place(dump, dump->sites[finding->site], &frame));

@@ -130,12 +130,7 @@ static void *cancel_some(void *arg)
         expect_is(weft_semaphore_init(&shared.semaphore, PERMITS, "hasty"), 0);
         for (int i = 0; i < TASKS; i++)
             tasks[i] = spawn(use, &shared);
-        for (int i = 0; i < TASKS; i += 2) {
-            expect_is(
-                weft_task_sleep(weft_time_after(random_below(&chance, 50000))),
-                0);
-            expect_is(weft_task_cancel(tasks[i]), 0);
-        }
+        cancel_half(tasks, TASKS, &chance);
         for (int i = 0; i < TASKS; i++)
             changes += join(tasks[i]);
         expect_whole(&shared, changes);

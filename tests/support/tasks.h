@@ -139,4 +139,15 @@ static inline uint32_t random_below(uint64_t *state, uint32_t limit)
     return (uint32_t)(*state >> 33) % limit;
 }
 
+// Cancels every other task, with a random time of up to 50 us before each.
+static inline void cancel_half(const weft_task *tasks, int count,
+                               uint64_t *chance)
+{
+    for (int i = 0; i < count; i += 2) {
+        expect_is(weft_task_sleep(weft_time_after(random_below(chance, 50000))),
+                  0);
+        expect_is(weft_task_cancel(tasks[i]), 0);
+    }
+}
+
 #endif

@@ -28,16 +28,7 @@
 #define NOINLINE __attribute__((noinline))
 #define MS INT64_C(1000000)
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
+#include "support/sanitizers.h"
 
 // ---- A thread to be captured ----
 
