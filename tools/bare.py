@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# bare.py -- What serving dumps costs while none is taken: `./dev bare [ROUNDS]`.
+# bare.py -- What serving dumps costs while none is taken: `./dev bare`.
 #
 # Measures the release build and one without all that serves dumps alone, in
 # turn, each run a process of its own: processor time, one worker. The two runs

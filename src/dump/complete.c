@@ -61,7 +61,7 @@ static int add_places(struct weft_dump *dump, const struct stolen *stolen)
     int error = 0;
 
     for (uint32_t w = 0; w < dump->worker_count; w++)
-        for (uint32_t i = 0; error == 0 && i < stolen->origins[w].count; i++)
+        for (uint32_t i = 0; error == 0 && i < stolen->of_worker[w]; i++)
             error = add_place(dump, *task++, w, i);
     return error;
 }

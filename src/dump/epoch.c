@@ -152,7 +152,7 @@ static void note_worker(struct epoch *epoch, uint32_t index, enum place place)
     *w = (weft_dump_worker){
         .index = index,
         .tid = (int)load_relaxed(&worker->tid), // a figure
-        .queued = epoch->shop->stolen.origins[index].count,
+        .queued = epoch->shop->stolen.of_worker[index],
         .syscall_fd = -1,
     };
     if (missing != NULL)

@@ -58,8 +58,8 @@ void epoch_note_slice(struct epoch *epoch, uint64_t ticks);
 void epoch_attend(struct epoch *epoch);
 
 // Once nobody captures any more: makes the dump whole. Gives up the epoch's
-// parts. 0 and a dump with one reference; -ENOMEM; or -EAGAIN: something did not
-// fit, and the next epoch has more room.
+// parts. 0 and a dump with one reference; -ENOMEM; or -EAGAIN: something did
+// not fit, and the next epoch has more room.
 int epoch_finish(struct epoch *epoch, struct weft_dump **ret_dump);
 
 // Gives up an epoch that has no dump.

@@ -318,8 +318,8 @@ static void close_epoch(struct weft_runtime *runtime)
         (void)port_futex_wait(&rv->inside, inside, INT64_MAX);
 }
 
-// From the meeting, which has begun, to a dump; -EAGAIN: what was set aside does
-// not suffice, and more will be.
+// From the meeting, which has begun, to a dump; -EAGAIN: what was set aside
+// does not suffice, and more will be.
 static int carry_out(struct weft_runtime *runtime, struct weft_dump **ret_dump)
 {
     struct epoch *epoch = &rendezvous_of(runtime)->epoch;

@@ -1,4 +1,4 @@
-// steal_all.c -- Every queue of a runtime, emptied into one.
+// steal_all.c -- Every queue of a runtime, taken down as one.
 //
 // Since the owners of the queues stand still, a task need not leave its queue
 // to be taken: what is moved is its pointer, and putting all back in its order
@@ -17,8 +17,8 @@ int stolen_init(struct stolen *stolen, uint32_t workers)
 
     *stolen = (struct stolen){0};
     stolen->tasks = malloc(room * sizeof(struct task *));
-    stolen->origins = calloc(workers, sizeof *stolen->origins);
-    if (stolen->tasks == NULL || stolen->origins == NULL) {
+    stolen->of_worker = calloc(workers, sizeof *stolen->of_worker);
+    if (stolen->tasks == NULL || stolen->of_worker == NULL) {
         stolen_deinit(stolen);
         return -ENOMEM;
     }
@@ -30,7 +30,7 @@ int stolen_init(struct stolen *stolen, uint32_t workers)
 void stolen_deinit(struct stolen *stolen)
 {
     free(stolen->tasks);
-    free(stolen->origins);
+    free(stolen->of_worker);
 }
 
 static void add(struct stolen *stolen, struct task *task)
@@ -45,7 +45,7 @@ static void steal_worker(struct worker *worker, struct core *core,
     add(stolen, load_acquire(&worker->hand)); // worker.c C4
     add(stolen, load_acquire(&core->next));   // worker.c C1
     stolen->count +=
-        queue_peek(&core->queue, 0, stolen->tasks + stolen->count, QUEUE_CAP);
+        queue_peek(&core->queue, stolen->tasks + stolen->count, QUEUE_CAP);
 }
 
 void steal_all(struct weft_runtime *runtime, struct stolen *stolen)
@@ -54,7 +54,7 @@ void steal_all(struct weft_runtime *runtime, struct stolen *stolen)
     for (uint32_t i = 0; i < runtime->worker_count; i++) {
         uint32_t before = stolen->count;
         steal_worker(&runtime->workers[i], &runtime->cores[i], stolen);
-        stolen->origins[i].count = stolen->count - before;
+        stolen->of_worker[i] = stolen->count - before;
     }
     stolen->before = inject_look(&runtime->inject, &stolen->injected);
 }

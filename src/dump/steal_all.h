@@ -1,24 +1,19 @@
-// steal_all.h -- Every queue of a runtime, emptied into one.
+// steal_all.h -- Every queue of a runtime, taken down as one.
 #ifndef WEFT_DUMP_STEAL_ALL_H
 #define WEFT_DUMP_STEAL_ALL_H
 
 #include "sched/runtime.h"
 
-// Where a stretch of the tasks came from: a worker's hand, next slot and queue
-// in this order.
-struct origin {
-    uint32_t count;
-};
-
 // All queued tasks of a runtime: those of the workers in their order, and those
 // of the shared queue by their numbers (task.h, `injected`). Counted for the
 // dump alone: the runtime's metrics do not see it.
 struct stolen {
-    struct task **tasks;    // room for all that the queues can hold
-    uint32_t count;         //
-    struct origin *origins; // of each worker
-    uint64_t before;        // numbers in the shared queue begin above this
-    uint32_t injected;      // tasks in it
+    struct task **tasks; // room for all that the queues can hold
+    uint32_t count;      //
+    uint32_t *of_worker; // how many of these come from each worker: its hand,
+                         // its next slot, its queue, in this order
+    uint64_t before;     // numbers in the shared queue begin above this
+    uint32_t injected;   // tasks in it
 };
 
 // Sets the room aside. 0 or -ENOMEM.

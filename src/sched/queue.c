@@ -92,8 +92,8 @@ uint32_t queue_length(const struct queue *queue)
     return length > QUEUE_CAP ? QUEUE_CAP : (uint32_t)length;
 }
 
-uint32_t queue_peek(const struct queue *queue, uint32_t skip,
-                    struct task **ret_tasks, uint32_t max)
+uint32_t queue_peek(const struct queue *queue, struct task **ret_tasks,
+                    uint32_t max)
 {
     uint64_t head = load_acquire(&queue->head);          // P3
     uint64_t length = load_acquire(&queue->tail) - head; // P1
@@ -101,8 +101,8 @@ uint32_t queue_peek(const struct queue *queue, uint32_t skip,
 
     if (length > QUEUE_CAP) // taken from between the two loads
         return 0;
-    while (count < max && skip + count < length) {
-        uint64_t at = head + skip + count;
+    while (count < max && count < length) {
+        uint64_t at = head + count;
         ret_tasks[count++] = load_relaxed(&queue->slots[at & QUEUE_MASK]);
     }
     return count;

@@ -69,10 +69,9 @@ struct task *queue_steal(struct queue *victim, struct queue *thief,
 // How many are inside; a moment old.
 uint32_t queue_length(const struct queue *queue);
 
-// Copies the tasks inside, oldest first, without the first `skip` and without
-// taking them: at most `max`. A consistent picture only while nobody takes (see
-// src/dump).
-uint32_t queue_peek(const struct queue *queue, uint32_t skip,
-                    struct task **ret_tasks, uint32_t max);
+// Copies the tasks inside, oldest first, without taking them: at most `max`. A
+// consistent picture only while nobody takes (see src/dump).
+uint32_t queue_peek(const struct queue *queue, struct task **ret_tasks,
+                    uint32_t max);
 
 #endif

@@ -260,9 +260,6 @@ void *watchdog_main(void *arg);
 // Wakes a sleeping worker if work was added and nobody searches.
 void sched_notify(struct weft_runtime *runtime);
 
-// The same if there is work in any queue now.
-void sched_look_around(struct weft_runtime *runtime);
-
 // Frees a slot whose task has ended and whose result nobody wants. The
 // caller holds the slot's lock, which it gives back.
 void task_release(struct task *task);

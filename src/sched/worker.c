@@ -510,7 +510,7 @@ static bool work_anywhere(struct weft_runtime *runtime)
     return false;
 }
 
-void sched_look_around(struct weft_runtime *runtime)
+static void look_around(struct weft_runtime *runtime)
 {
     if (work_anywhere(runtime))
         sched_notify(runtime);
@@ -555,7 +555,7 @@ static void rest(struct worker *worker)
 
     worker->searching = false;
     idle_enter(&runtime->idle, worker->index, searching);
-    sched_look_around(runtime); // idle.c H1
+    look_around(runtime); // idle.c H1
     for (;;) {
         struct task_list ready = {0};
         sleep_once(worker, &ready);

@@ -178,12 +178,12 @@ static void test_peeking_takes_nothing(void **state)
     struct queue *queue = queue_from(UINT64_MAX - 1);
     struct task *seen[QUEUE_CAP];
 
-    assert_int_equal(queue_peek(queue, 0, seen, QUEUE_CAP), 0);
+    assert_int_equal(queue_peek(queue, seen, QUEUE_CAP), 0);
     for (int i = 0; i < QUEUE_CAP; i++)
         assert_true(queue_push(queue, &tasks[i], true));
-    assert_int_equal(queue_peek(queue, 0, seen, 1), 1);
+    assert_int_equal(queue_peek(queue, seen, 1), 1);
     assert_ptr_equal(seen[0], &tasks[0]);
-    assert_int_equal(queue_peek(queue, 0, seen, QUEUE_CAP), QUEUE_CAP);
+    assert_int_equal(queue_peek(queue, seen, QUEUE_CAP), QUEUE_CAP);
     for (int i = 0; i < QUEUE_CAP; i++) {
         assert_ptr_equal(seen[i], &tasks[i]);
         assert_ptr_equal(queue_pop(queue), &tasks[i]);
