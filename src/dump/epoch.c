@@ -25,7 +25,7 @@
 
 enum { STRETCH_MAX = 16, SLOTS_SPARE = 4096 };
 
-static const int64_t SHARE_NS = 20000;
+static const int64_t SHARE_NS = 24000;
 static const int64_t ATTEND_NS = 1000000;
 
 // ---- Before ----
@@ -100,7 +100,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
         used < TABLE_MAX / 2 - SLOTS_SPARE ? 2 * used + SLOTS_SPARE : TABLE_MAX;
 
     *epoch = (struct epoch){.shop = shop, .asked_ns = port_now()};
-    store_relaxed(&epoch->stretch, STRETCH_MAX); // not shared yet
+    store_relaxed(&epoch->stretch, 1); // not shared yet
     epoch->picture = (struct picture){
         .runtime = runtime,
         .epoch = next_number(shop),
@@ -206,6 +206,18 @@ UNCHECKED static void fetch_ahead(const struct picture *picture, uint32_t at)
     fetch_lines(task->top, offsetof(struct task_top, fiber));
 }
 
+// One slot at a time where code is new or stacks are deep, more where a stretch
+// takes little of a share.
+static void set_stretch(struct epoch *epoch, int64_t taken_ns)
+{
+    uint32_t stretch = load_relaxed(&epoch->stretch); // a figure
+
+    if (taken_ns > SHARE_NS / 2)
+        store_relaxed(&epoch->stretch, 1); // a figure
+    else if (taken_ns < SHARE_NS / 4 && stretch < STRETCH_MAX)
+        store_relaxed(&epoch->stretch, 2 * stretch); // a figure
+}
+
 // False: there was none left.
 static bool capture_stretch(struct epoch *epoch, struct cfi_cache *cache)
 {
@@ -219,12 +231,14 @@ static bool capture_stretch(struct epoch *epoch, struct cfi_cache *cache)
     uint32_t end = first + stretch < slots ? first + stretch : slots;
     if (first >= slots)
         return false;
+    uint64_t began = port_ticks();
     for (uint32_t i = first; i < end; i++) {
         fetch_ahead(picture, i);
         if (!capture_task(picture, cache,
                           table_at(&picture->runtime->table, i)))
             (void)add_relaxed(&epoch->failed, 1); // a figure
     }
+    set_stretch(epoch, port_ticks_to_ns(port_ticks() - began));
     uint32_t before = add_acq_rel(&epoch->done, end - first); // E1
     if (before + (end - first) == slots) {
         store_release(&epoch->finished, 1); // E1
@@ -249,12 +263,8 @@ bool epoch_share(struct epoch *epoch, uint32_t worker)
 
     while (port_ticks_to_ns(now - began) < SHARE_NS &&
            capture_stretch(epoch, epoch->shop->caches[worker])) {
-        uint64_t last = now;
         some = true;
         now = port_ticks();
-        // Deep stacks: one at a time from here on.
-        if (port_ticks_to_ns(now - last) > SHARE_NS)
-            store_relaxed(&epoch->stretch, 1); // a figure
     }
     epoch_note_slice(epoch, now - began);
     epoch->shop->rested[worker] = now;

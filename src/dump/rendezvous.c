@@ -46,7 +46,7 @@
 #include "sync/wait.h"
 
 // Between two shares of the capture a worker runs tasks for as long.
-static const int64_t REST_NS = 10000;
+static const int64_t REST_NS = 6000;
 static const int64_t LOOK_NS = 1000000;
 
 enum { STACK_NEEDED = 32 << 10 };

@@ -114,7 +114,7 @@ static inline uint64_t port_ticks(void)
 }
 
 // The time span of a number of ticks, by the rate measured since the start of
-// the process, to 1 in 10,000 or better. In the first millisecond of the
+// the process, to 100 ns or 1 in 10,000. In the first millisecond of the
 // process it waits for that millisecond to pass. Async-signal-safe.
 int64_t port_ticks_to_ns(uint64_t ticks);
 

@@ -3,8 +3,8 @@
 // Every function is a thin cover of one system facility; what needs thought is
 // the rate of the tick counter and the count of guards.
 //
-//   P1  measure stores the rate, then `measure_at` (release) -> whoever loads
-//       `measure_at` (acquire) has a rate at least as good. Without it the
+//   P1  measure stores the rate, then `measured_for` (release) -> whoever loads
+//       `measured_for` (acquire) has a rate at least as good. Without it the
 //       first caller's rate of 0 could be used.
 #include "port/port.h"
 
@@ -143,10 +143,9 @@ struct moment {
 
 bool port_has_counter;
 
-static struct moment start;   // set before main begins
-static atomic_u64 rate;       // ns a tick, times 2^32; P1
-static atomic_u64 measure_at; // ticks since start from which on the rate is
-                              // to be measured again; P1
+static struct moment start;     // set before main begins
+static atomic_u64 rate;         // ns a tick, times 2^32; P1
+static atomic_u64 measured_for; // the longest span that it is good for; P1
 
 // Whether the counter runs evenly, and alike on all processors. The kernel has
 // tested both before it lets the clock rest on it.
@@ -195,7 +194,8 @@ __attribute__((constructor)) static void note_start(void)
 }
 
 // A pair of looks is known to about 50 ns, so a millisecond between them gives
-// 1 in 10,000, and each later measurement, after twice the time, is better.
+// 1 in 10,000. A span of up to twice that between the looks is thus converted
+// to 100 ns; a longer one has the rate measured anew.
 static void measure(void)
 {
     struct moment end;
@@ -208,14 +208,14 @@ static void measure(void)
     uint64_t ns = (uint64_t)(end.ns - start.ns);
     // Relaxed will do: any rate ever stored is good enough; P1 orders it.
     store_relaxed(&rate, (uint64_t)(((unsigned __int128)ns << 32) / ticks));
-    store_release(&measure_at, 2 * ticks); // P1
+    store_release(&measured_for, 2 * ticks); // P1
 }
 
 int64_t port_ticks_to_ns(uint64_t ticks)
 {
     if (!port_has_counter)
         return (int64_t)ticks;
-    if (port_ticks() - start.ticks >= load_acquire(&measure_at)) // P1
+    if (ticks > load_acquire(&measured_for)) // P1
         measure();
     return (int64_t)(((unsigned __int128)ticks * load_relaxed(&rate)) >> 32);
 }
