@@ -109,6 +109,11 @@ struct store *store_new(uint32_t slots, uint32_t scale)
     return store;
 }
 
+void store_commit(struct store *s, uint32_t slots)
+{
+    port_commit(s->records.items, slots * sizeof(struct record));
+}
+
 void store_free(struct store *s)
 {
     if (s == NULL)

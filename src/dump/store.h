@@ -100,6 +100,10 @@ struct store {
 // A store for tasks in slots below `slots`, with `scale` times the room that
 // they take as a rule. NULL: no memory.
 struct store *store_new(uint32_t slots, uint32_t scale);
+
+// Has memory ready for the records of so many slots, before anyone needs it.
+void store_commit(struct store *store, uint32_t slots);
+
 void store_free(struct store *store); // NULL is allowed
 
 // Each returns an index, or WEFT_NONE when it is full. Any thread.

@@ -129,6 +129,11 @@ void port_unreserve(void *start, size_t bytes);
 // touches one first waits for all of it to be zeroed.
 void port_small_pages(void *start, size_t bytes);
 
+// Puts memory behind a range of port_reserve's now, in huge pages where they
+// fit whole, so that nobody waits for it at first touch. Only a hint: where the
+// system does not do it (before Linux 5.14), first touch will.
+void port_commit(void *start, size_t bytes);
+
 // Makes every access to a page-aligned range fault. 0, or -ENOSPC: no way is
 // left. Before Linux 6.13 a guard in the middle of a range costs two mappings,
 // so there guards end when the process has half of vm.max_map_count: past the

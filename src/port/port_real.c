@@ -297,6 +297,23 @@ void port_small_pages(void *start_at, size_t bytes)
     (void)madvise(start_at, bytes, MADV_NOHUGEPAGE);
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 // Linux 5.14
+#endif
+
+void port_commit(void *start_at, size_t bytes)
+{
+    const uintptr_t huge = (uintptr_t)2 << 20;
+    uintptr_t at = (uintptr_t)start_at;
+    uintptr_t first = (at + huge - 1) & ~(huge - 1);
+    uintptr_t last = (at + bytes) & ~(huge - 1);
+
+    if (first < last)
+        (void)madvise((void *)first, last - first, MADV_HUGEPAGE);
+    bytes = (bytes + port_page_size() - 1) & ~(port_page_size() - 1);
+    (void)madvise(start_at, bytes, MADV_POPULATE_WRITE);
+}
+
 void *port_reserve(size_t bytes, size_t align, bool stacks)
 {
     size_t page = port_page_size();
