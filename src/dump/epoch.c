@@ -23,7 +23,7 @@
 #include "dump/threads.h"
 #include "dump/unchecked.h"
 
-enum { STRETCH_MAX = 16, SLOTS_SPARE = 4096 };
+enum { STRETCH_MAX = 32, SLOTS_SPARE = 4096 };
 
 static const int64_t SHARE_NS = 24000;
 static const int64_t ATTEND_NS = 1000000;
@@ -216,7 +216,7 @@ static void set_stretch(struct epoch *epoch, int64_t taken_ns)
 
     if (taken_ns > SHARE_NS / 2)
         store_relaxed(&epoch->stretch, 1); // a figure
-    else if (taken_ns < SHARE_NS / 4 && stretch < STRETCH_MAX)
+    else if (taken_ns < SHARE_NS / 3 && stretch < STRETCH_MAX)
         store_relaxed(&epoch->stretch, 2 * stretch); // a figure
 }
 
