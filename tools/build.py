@@ -33,6 +33,9 @@ VARIANTS = {
 MEASURED = {
     "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
              VARIANTS["release"][3] + ["-Dbare=true"]),
+    "coverage": ("gcc -O0, counting lines and branches", "gcc", "g++",
+                 ["--buildtype=debug", "-Doptimization=0", "-Db_ndebug=true",
+                  "-Db_coverage=true", "-Dc_args=-fprofile-update=atomic"]),
 }
 
 

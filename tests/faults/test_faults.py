@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+# test_faults.py -- Every call of the library that can fail is made to fail.
+#
+# First a program is run to count its calls of each function; then once for
+# each call that fails, alone or with all that come after it. The tour and the
+# examples by themselves take half a minute; with --all every call of each of
+# them fails, and the calls of the interface tests, too. A line of a failure
+# says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
+import argparse
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import hardships
+import plan
+import run
+import shimmed
+
+TREE = Path(os.environ.get("WEFT_TREE", "."))
+HERE = TREE / "tests" / "faults"
+JOBS = len(os.sched_getaffinity(0))
+LIBRARY = HERE / "libweft-faults.so"
+
+PARTS = ("tasks", "sync", "net", "dump", "names", "signal")
+
+
+class Tap:
+    """Prints cases as they are decided, from any thread."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.cases = self.failed = 0
+
+    def case(self, good, name, notes=()):
+        with self.lock:
+            self.cases += 1
+            self.failed += not good
+            for note in notes:
+                print(f"# {note}")
+            print(f"{'ok' if good else 'not ok'} {self.cases} - {name}",
+                  flush=True)
+
+    def end(self):
+        print(f"1..{self.cases}", flush=True)
+        return 1 if self.failed else 0
+
+
+class Subject:
+    """A program that faults are tried on, and what came of it."""
+
+    def __init__(self, name, argv, limit_s=20, start=None):
+        self.name, self.argv, self.limit_s = name, argv, limit_s
+        self.start = start or (lambda rules, **more: run.run(
+            self.argv, rules, self.limit_s, **more))
+        self.counts, self.mapped = {}, 0
+
+    def record(self):
+        """Counts its calls. What is wrong with a run without a fault."""
+        done = self.start([])
+        self.counts, self.mapped = done.counts, done.mapped
+        bad = run.verdict(done)
+        if bad is None and done.status != 0:
+            bad = f"exit status {done.status}"
+        if bad is None and not done.counts:
+            bad = "made no calls"
+        return bad, done
+
+    def attempt(self, rules, **more):
+        """One run under rules: what is wrong, and the run."""
+        done = self.start(rules, **more)
+        bad = run.verdict(done)
+        if bad is None and done.mapped > self.mapped:
+            bad = f"{done.mapped - self.mapped} bytes are still mapped"
+        return bad, done
+
+
+def notes_of(subject, rules, bad, done, lines=25):
+    yield f"{bad}: WEFT_FAULT={','.join(rules)} {subject.name}"
+    for line in done.text.splitlines()[:lines]:
+        yield f"  | {line}"
+
+
+class Campaign:
+    """Runs subjects under rules, and keeps count of what was reached."""
+
+    def __init__(self, tap, pool):
+        self.tap, self.pool = tap, pool
+        self.lock = threading.Lock()
+        self.runs = self.reached = self.degraded = 0
+        self.failed_at, self.called_at = set(), set()
+
+    def note(self, done):
+        with self.lock:
+            self.runs += 1
+            self.reached += bool(done.faults)
+            self.degraded += bool(done.faults) and done.status == 0
+            self.failed_at |= {offset for _, _, offset in done.faults}
+            self.called_at |= set(done.sites)
+
+    def record(self, subject):
+        bad, done = subject.record()
+        self.note(done)
+        self.tap.case(bad is None, f"{subject.name}: without a fault",
+                      [] if bad is None
+                      else notes_of(subject, [], bad, done))
+        return bad is None
+
+    def one(self, subject, rules, **more):
+        bad, done = subject.attempt(rules, **more)
+        self.note(done)
+        return None if bad is None else list(notes_of(subject, rules, bad,
+                                                      done))
+
+    def case(self, subject, name, attempts):
+        """One case of any number of runs: (rules, options of the run)."""
+        found = [notes for notes in self.pool.map(
+            lambda each: self.one(subject, each[0], **each[1]), attempts)
+            if notes is not None]
+        self.tap.case(not found,
+                      f"{subject.name}: {name} ({len(attempts)} runs)",
+                      [line for notes in found[:4] for line in notes])
+
+    def fail_in_turn(self, subject, most, errors, periods):
+        for name, count in sorted(subject.counts.items()):
+            rules = plan.failures(name, count, most, errors)
+            if rules:
+                self.case(subject, f"{name} fails, of {count} calls",
+                          [([rule], {}) for rule in rules])
+            storms = plan.storms(name, periods)
+            if storms:
+                self.case(subject, f"{name} in a storm, {count} calls",
+                          [([rule], {}) for rule in storms])
+
+
+# ---- What there is to fail ----
+
+def imported(library):
+    """The functions that a library takes from others, sanitizers' left out."""
+    listing = subprocess.run(["nm", "-D", "--undefined-only", str(library)],
+                             stdout=subprocess.PIPE, check=True, text=True)
+    names = {line.split()[-1].split("@")[0]
+             for line in listing.stdout.splitlines()}
+    return {name for name in names
+            if not re.match(r"__(asan|ubsan|sanitizer|lsan|tsan)_", name)}
+
+
+def every_call_is_listed(tap):
+    known = set(shimmed.shimmed(Path(__file__).parent / "shim.c"))
+    can_fail = set(plan.ERRORS) | {
+        name for names in plan.STORMS.values() for name in names}
+    strangers = imported(TREE / "src" / "libweft.so") - known - plan.harmless()
+    idle = known - can_fail - {"syscall"}
+    tap.case(not strangers and not idle, "every call that can fail is made to",
+             [f"not in plan.py: {name}" for name in sorted(strangers | idle)])
+
+
+def places(library):
+    """Where the library calls what the shim stands in for: the offsets behind
+    those calls, with the function called and the one that calls."""
+    text = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", str(library)],
+        stdout=subprocess.PIPE, check=True, text=True).stdout
+    found, caller, pending = {}, "", None
+    for line in text.splitlines():
+        if match := re.match(r"[0-9a-f]+ <(\w+)", line):
+            caller, pending = match[1], None
+        elif match := re.match(r"\s*([0-9a-f]+):\s*(.*)", line):
+            if pending is not None:
+                found[int(match[1], 16)] = (pending, caller)
+            call = re.match(r"(?:call|bl)\s.*<__wrap_(\w+?)(?:@plt)?>",
+                            match[2])
+            pending = call[1] if call else None
+    return {at: what for at, what in found.items()
+            if not what[1].startswith("__wrap_")}
+
+
+def account(campaign):
+    """What of the library's calls has failed, in comments."""
+    there = places(LIBRARY)
+    never = {at: what for at, what in there.items()
+             if at not in campaign.failed_at and what[0] != "syscall"}
+    print(f"# {campaign.runs} runs, a fault was reached in {campaign.reached},"
+          f" {campaign.degraded} of these went on without an error")
+    print(f"# {len(there) - len(never)} of {len(there)} places that call have"
+          " seen their call fail; the others:")
+    for at, (name, caller) in sorted(never.items(), key=lambda e: e[1]):
+        called = "called" if at in campaign.called_at else "never called"
+        print(f"#   {name} in {caller}: {called}")
+
+
+# ---- What comes from outside ----
+
+def hard_times(campaign, subject, all_of_it):
+    """Signals, stops, a clock that jumps, and few descriptors."""
+    times = 10 if all_of_it else 1
+    campaign.case(subject, "in a storm of signals", times * [
+        ([], hardships.signal_storm(200))])
+    campaign.case(subject, "stopped and continued", [
+        ([], hardships.stop_and_go(seed)) for seed in range(times)])
+    campaign.case(subject, "with few descriptors", [
+        ([], limits) for limits in hardships.descriptors()[::1 if all_of_it
+                                                           else 3]])
+    campaign.case(subject, "with small files alone", [
+        ([], limits) for limits in hardships.file_size()])
+
+
+# ---- The programs ----
+
+def parts():
+    return [Subject(f"tour {part}", [str(HERE / "tour"), part])
+            for part in PARTS]
+
+
+def examples():
+    return [Subject(f"faulty-{name}", [str(HERE / f"faulty-{name}")])
+            for name in ("hello", "shop")]
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--only", default="", help="part of a subject's name")
+    options = parser.parse_args(arguments)
+    tap = Tap()
+    every_call_is_listed(tap)
+    with ThreadPoolExecutor(JOBS) as pool:
+        campaign = Campaign(tap, pool)
+        most, errors, periods = (300, 9, (2, 3)) if options.all else (2, 1,
+                                                                      (2,))
+        for subject in parts() + examples():
+            if options.only in subject.name and campaign.record(subject):
+                campaign.fail_in_turn(subject, most, errors, periods)
+                hard_times(campaign, subject, options.all)
+    account(campaign)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
