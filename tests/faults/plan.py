@@ -51,7 +51,7 @@ ERRORS = {
     "bind": ["EADDRINUSE"],
     "listen": ["EADDRINUSE"],
     "connect": ["ENETUNREACH", "EADDRNOTAVAIL"],
-    "accept4": ["EMFILE", "ECONNABORTED"],
+    "accept4": ["EMFILE", "ENOMEM"],
     "getsockname": ["ENOBUFS"],
     "getpeername": ["ENOTCONN"],
     "recv": ["ECONNRESET", "ENOMEM"],
@@ -75,6 +75,7 @@ STORMS = {
     "EINTR": ["futex", "epoll_wait", "epoll_pwait2", "read", "recv", "send",
               "accept4", "waitpid", "getrandom"],
     "EAGAIN": ["futex", "recv", "send", "accept4"],
+    "ECONNABORTED": ["accept4"],
     "short": ["read", "write", "pread64", "recv", "send", "process_vm_readv"],
     "jump": ["clock_gettime"],
 }
@@ -118,6 +119,8 @@ def rule(name, first, every, action):
 def picks(count, most):
     """Which of `count` calls fail, each in a run of its own: all, or the first
     ones, the last, and some between, ever further apart."""
+    if most == 0:
+        return []
     if count <= most:
         return list(range(1, count + 1))
     chosen = set(range(1, most // 2 + 1)) | {count}
@@ -129,12 +132,12 @@ def picks(count, most):
     return sorted(chosen)
 
 
-def failures(name, count, most, errors):
+def failures(name, count, most, others):
     """The rules by which the calls of one function fail in turn, once and from
-    then on."""
+    then on: `most` of them with the usual error, `others` with each other."""
     rules = []
-    for error in ERRORS.get(name, [])[:errors]:
-        for first in picks(count, most):
+    for index, error in enumerate(ERRORS.get(name, [])):
+        for first in picks(count, others if index else most):
             rules.append(rule(name, first, 0, error))
             rules.append(rule(name, first, 1, error))
     return rules

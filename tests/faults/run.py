@@ -22,7 +22,7 @@ SANITIZERS = {
 
 # What a program says before it aborts because a check of its own failed: the
 # line of a test. (The library's own panics begin with "weft: ".)
-ASSERTED = re.compile(r"\.c:\d+: (error: |\S)|assert", re.I)
+ASSERTED = re.compile(r"^\S*?([\w.]+\.[ch]:\d+: .*)$", re.M)
 
 
 @dataclass
@@ -36,6 +36,11 @@ class Run:
     sites: dict = field(default_factory=dict)   # offset -> name
     faults: list = field(default_factory=list)  # (name, number, offset)
     mapped: int = 0
+
+    def assertion(self):
+        """The check of a test's own that it ended at, or None."""
+        found = ASSERTED.findall(self.text)
+        return found[-1] if found and self.status == -signal.SIGABRT else None
 
     def read_report(self, path):
         if not path.exists():
@@ -132,8 +137,8 @@ def verdict(done):
         return "left something behind"
     if done.status == BROKE_ITS_WORD:
         return "a promise was broken"
-    if done.status == -signal.SIGABRT and ASSERTED.search(done.text):
-        return None  # a test that noticed
+    if done.assertion():
+        return None
     if done.status < 0:
         return f"killed by {signal.Signals(-done.status).name}"
     if done.status != 0 and not done.text:

@@ -613,19 +613,18 @@ static void *send_signals(void *unused)
 {
     struct timespec pause = {.tv_nsec = storm_us * 1000};
     pid_t own = gettid();
+    DIR *tasks = opendir("/proc/self/task");
 
-    for (;;) {
-        DIR *tasks = opendir("/proc/self/task");
+    while (tasks != NULL) {
         struct dirent *entry;
-        while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
+        while ((entry = readdir(tasks)) != NULL) {
             pid_t tid = atoi(entry->d_name);
-            if (tid > 0 && tid != own) {
-                (void)tgkill(getpid(), tid, SIGUSR2);
-                (void)tgkill(getpid(), tid, SIGURG);
-            }
+            if (tid <= 0 || tid == own)
+                continue;
+            (void)tgkill(getpid(), tid, SIGUSR2);
+            (void)tgkill(getpid(), tid, SIGURG);
         }
-        if (tasks != NULL)
-            (void)closedir(tasks);
+        rewinddir(tasks);
         (void)nanosleep(&pause, NULL);
     }
     return unused;

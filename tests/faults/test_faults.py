@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import hardships
+import kv_client
 import plan
 import run
 import shimmed
@@ -54,8 +55,9 @@ class Tap:
 class Subject:
     """A program that faults are tried on, and what came of it."""
 
-    def __init__(self, name, argv, limit_s=20, start=None):
+    def __init__(self, name, argv, limit_s=20, start=None, tidy=(0,)):
         self.name, self.argv, self.limit_s = name, argv, limit_s
+        self.tidy = tidy  # exit statuses with which it gives everything back
         self.start = start or (lambda rules, **more: run.run(
             self.argv, rules, self.limit_s, **more))
         self.counts, self.mapped = {}, 0
@@ -75,7 +77,8 @@ class Subject:
         """One run under rules: what is wrong, and the run."""
         done = self.start(rules, **more)
         bad = run.verdict(done)
-        if bad is None and done.mapped > self.mapped:
+        if (bad is None and done.status in self.tidy
+                and done.mapped > self.mapped):
             bad = f"{done.mapped - self.mapped} bytes are still mapped"
         return bad, done
 
@@ -94,6 +97,7 @@ class Campaign:
         self.lock = threading.Lock()
         self.runs = self.reached = self.degraded = 0
         self.failed_at, self.called_at = set(), set()
+        self.assertions = {}
 
     def note(self, done):
         with self.lock:
@@ -102,6 +106,8 @@ class Campaign:
             self.degraded += bool(done.faults) and done.status == 0
             self.failed_at |= {offset for _, _, offset in done.faults}
             self.called_at |= set(done.sites)
+            if check := done.assertion():
+                self.assertions[check] = self.assertions.get(check, 0) + 1
 
     def record(self, subject):
         bad, done = subject.record()
@@ -126,9 +132,9 @@ class Campaign:
                       f"{subject.name}: {name} ({len(attempts)} runs)",
                       [line for notes in found[:4] for line in notes])
 
-    def fail_in_turn(self, subject, most, errors, periods):
+    def fail_in_turn(self, subject, most, others, periods):
         for name, count in sorted(subject.counts.items()):
-            rules = plan.failures(name, count, most, errors)
+            rules = plan.failures(name, count, most, others)
             if rules:
                 self.case(subject, f"{name} fails, of {count} calls",
                           [([rule], {}) for rule in rules])
@@ -188,10 +194,12 @@ def account(campaign):
     print(f"# {campaign.runs} runs, a fault was reached in {campaign.reached},"
           f" {campaign.degraded} of these went on without an error")
     print(f"# {len(there) - len(never)} of {len(there)} places that call have"
-          " seen their call fail; the others:")
+          " seen their call fail")
+    for check, times in sorted(campaign.assertions.items()):
+        print(f"# noticed by a test, {times} times: {check}")
     for at, (name, caller) in sorted(never.items(), key=lambda e: e[1]):
         called = "called" if at in campaign.called_at else "never called"
-        print(f"#   {name} in {caller}: {called}")
+        print(f"# no fault: {name} in {caller}, {called}")
 
 
 # ---- What comes from outside ----
@@ -213,13 +221,48 @@ def hard_times(campaign, subject, all_of_it):
 # ---- The programs ----
 
 def parts():
-    return [Subject(f"tour {part}", [str(HERE / "tour"), part])
+    return [Subject(f"tour {part}", [str(HERE / "tour"), part], tidy=(0, 1))
             for part in PARTS]
 
 
 def examples():
-    return [Subject(f"faulty-{name}", [str(HERE / f"faulty-{name}")])
-            for name in ("hello", "shop")]
+    ended = [Subject(f"faulty-{name}", [str(HERE / f"faulty-{name}")])
+             for name in ("hello", "shop")]
+    server = [str(HERE / "faulty-kv-server"), "--port", "0", "--workers", "2"]
+    return ended + [Subject("faulty-kv-server", server, start=lambda rules,
+                            **more: kv_client.run_server(server, rules,
+                                                         **more))]
+
+
+# Interface tests under faults end at the first check that fails. Those left out
+# wait without limit for what a fault keeps from coming, or start processes
+# that do.
+TESTS_LEFT_OUT = {
+    "test_oracle": "is linked with the library itself",
+}
+
+
+def interface_tests():
+    return [Subject(path.name, [str(path)], limit_s=60)
+            for path in sorted(HERE.parent.glob("faulty-test_*"))
+            if path.is_file()
+            and path.name.removeprefix("faulty-") not in TESTS_LEFT_OUT]
+
+
+# How many calls of each function fail with its usual error, how many with each
+# other, and which of a storm's calls.
+SAMPLE = (2, 0, (2,))
+ALL = (300, 8, (2, 3))
+OF_TESTS = (3, 0, (2,))
+
+
+def plan_of(options):
+    """The subjects, each with how thoroughly it is tried."""
+    extent = ALL if options.all else SAMPLE
+    subjects = [(subject, extent) for subject in parts() + examples()]
+    if options.all:
+        subjects += [(subject, OF_TESTS) for subject in interface_tests()]
+    return [entry for entry in subjects if options.only in entry[0].name]
 
 
 def main(arguments):
@@ -231,11 +274,9 @@ def main(arguments):
     every_call_is_listed(tap)
     with ThreadPoolExecutor(JOBS) as pool:
         campaign = Campaign(tap, pool)
-        most, errors, periods = (300, 9, (2, 3)) if options.all else (2, 1,
-                                                                      (2,))
-        for subject in parts() + examples():
-            if options.only in subject.name and campaign.record(subject):
-                campaign.fail_in_turn(subject, most, errors, periods)
+        for subject, extent in plan_of(options):
+            if campaign.record(subject):
+                campaign.fail_in_turn(subject, *extent)
                 hard_times(campaign, subject, options.all)
     account(campaign)
     return tap.end()
