@@ -26,7 +26,7 @@ SUITES = {
     "clang": (EVERYWHERE, 1),
     "asan": (EVERYWHERE | {"e2e", "faults"}, 4),
     "tsan": (EVERYWHERE, 6),
-    "hostile": (EVERYWHERE, 3),
+    "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
 SANITIZER_ENV = {

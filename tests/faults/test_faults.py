@@ -22,6 +22,7 @@ import kv_client
 import plan
 import run
 import shimmed
+from tap_out import Tap
 
 TREE = Path(os.environ.get("WEFT_TREE", "."))
 HERE = TREE / "tests" / "faults"
@@ -29,27 +30,6 @@ JOBS = len(os.sched_getaffinity(0))
 LIBRARY = HERE / "libweft-faults.so"
 
 PARTS = ("tasks", "sync", "net", "dump", "names", "signal")
-
-
-class Tap:
-    """Prints cases as they are decided, from any thread."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.cases = self.failed = 0
-
-    def case(self, good, name, notes=()):
-        with self.lock:
-            self.cases += 1
-            self.failed += not good
-            for note in notes:
-                print(f"# {note}")
-            print(f"{'ok' if good else 'not ok'} {self.cases} - {name}",
-                  flush=True)
-
-    def end(self):
-        print(f"1..{self.cases}", flush=True)
-        return 1 if self.failed else 0
 
 
 class Subject:
