@@ -22,6 +22,7 @@ ERRORS = {
     "munmap": ["ENOMEM"],
     "mprotect": ["ENOMEM"],
     "madvise": ["EINVAL", "ENOMEM"],
+    "guard_install": ["EINVAL"],
     "process_vm_readv": ["EPERM", "ENOSYS", "EFAULT"],
     "pthread_create": ["EAGAIN"],
     "pthread_setname_np": ["ENOENT"],

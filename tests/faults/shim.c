@@ -105,7 +105,8 @@
     X(futex)                                                                   \
     X(membarrier)                                                              \
     X(epoll_pwait2)                                                            \
-    X(thread_clock)
+    X(thread_clock)                                                            \
+    X(guard_install)
 
 enum call {
 #define NUMBER(name) CALL_##name,
@@ -292,8 +293,6 @@ WRAP(char *, realpath, (const char *path, char *full), (path, full), NULL)
 WRAP(cpu_set_t *, __sched_cpualloc, (size_t count), (count), NULL)
 WRAP(int, mprotect, (void *start, size_t size, int what), (start, size, what),
      -1)
-WRAP(int, madvise, (void *start, size_t size, int what), (start, size, what),
-     -1)
 WRAP(int, pthread_create,
      (pthread_t * thread, const pthread_attr_t *how, void *(*fn)(void *),
       void *arg),
@@ -417,6 +416,21 @@ void *__wrap_mmap64(void *at, size_t size, int what, int how, int fd,
     if (got != MAP_FAILED)
         atomic_fetch_add(&mapped, (long)size);
     return got;
+}
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+int __real_madvise(void *start, size_t size, int what);
+int __wrap_madvise(void *start, size_t size, int what);
+int __wrap_madvise(void *start, size_t size, int what)
+{
+    bool guard = what == MADV_GUARD_INSTALL;
+
+    if (fault(guard ? CALL_guard_install : CALL_madvise, FROM) != 0)
+        return -1;
+    return __real_madvise(start, size, what);
 }
 
 int __real_munmap(void *start, size_t size);
