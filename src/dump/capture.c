@@ -95,29 +95,63 @@ static void new_stack(const struct task *task, uintptr_t *pcs,
     ret_stack->end = WEFT_STACK_WHOLE;
 }
 
+// From where it was saved. `entry`: task_entry in its process.
+static void unwind_saved(struct cfi_cache *cache, const struct task *task,
+                         const struct switch_frame *frame, uintptr_t entry,
+                         const struct unwind_memory *memory, uintptr_t *pcs,
+                         struct model_stack *ret_stack, const char **ret_error)
+{
+    struct unwind_result result;
+    struct unwind_regs regs;
+
+    *ret_error = NULL;
+    *ret_stack = (struct model_stack){.error = WEFT_NONE};
+    if (frame->pc == entry) {
+        new_stack(task, pcs, ret_stack);
+        return;
+    }
+    saved_regs(frame, task->sp, &regs);
+    int kept =
+        unwind(cache, &regs, memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
+    *ret_error = capture_kept(&result, kept, pcs, ret_stack);
+}
+
 void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error)
 {
-    struct unwind_result result;
-    struct unwind_regs regs;
     struct switch_frame frame;
     struct unwind_memory memory = {
         .lo = (uintptr_t)task->sp + sizeof frame,
         .hi = (uintptr_t)task->top,
     };
 
-    *ret_error = NULL;
-    *ret_stack = (struct model_stack){.error = WEFT_NONE};
     copy_words(&frame, task->sp, sizeof frame);
-    if (frame.pc == (uintptr_t)task_entry) {
-        new_stack(task, pcs, ret_stack);
-        return;
-    }
-    saved_regs(&frame, task->sp, &regs);
-    int kept =
-        unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
-    *ret_error = capture_kept(&result, kept, pcs, ret_stack);
+    unwind_saved(cache, task, &frame, (uintptr_t)task_entry, &memory, pcs,
+                 ret_stack, ret_error);
+}
+
+// The same of a task of another process; the bytes are its stack's, from sp.
+static void capture_far_stack(const struct picture *picture,
+                              struct cfi_cache *cache, const struct task *task,
+                              void *bytes, uintptr_t *pcs,
+                              struct model_stack *ret_stack,
+                              const char **ret_error)
+{
+    struct switch_frame frame = {0};
+    uintptr_t sp = (uintptr_t)task->sp;
+    size_t live = (uintptr_t)task->top - sp;
+    size_t got = space_read(picture->space, sp, bytes,
+                            live < FAR_STACK_MAX ? live : FAR_STACK_MAX);
+    struct unwind_memory memory = {
+        .lo = sp + sizeof frame,
+        .hi = sp + (got < sizeof frame ? sizeof frame : got),
+        .copy = (char *)bytes + sizeof frame,
+    };
+
+    memcpy(&frame, bytes, got < sizeof frame ? 0 : sizeof frame);
+    unwind_saved(cache, task, &frame, picture->entry, &memory, pcs, ret_stack,
+                 ret_error);
 }
 
 bool capture_sound(const struct task *task)
@@ -140,6 +174,7 @@ struct reading {
     struct extra extra;
     struct holding held[HELD_MAX];
     uint32_t held_count;
+    void *bytes; // room for a far stack
 };
 
 static int64_t ago(const struct picture *picture, uint64_t ticks)
@@ -231,6 +266,16 @@ static size_t append(char *to, const char *from)
     return length + 1;
 }
 
+static bool read_label(const struct picture *picture, const struct label *at,
+                       struct label *ret_label)
+{
+    if (picture->space != NULL)
+        return space_read_all(picture->space, (uintptr_t)at, ret_label,
+                              sizeof *ret_label);
+    copy_words(ret_label, at, sizeof *ret_label); // kept: limbo.h
+    return true;
+}
+
 static void read_labels(struct reading *r)
 {
     char text[2 * WEFT_LABELS_MAX * WEFT_NAME_MAX];
@@ -239,7 +284,8 @@ static void read_labels(struct reading *r)
     struct label label;
 
     while (next != NULL && r->extra.label_count < WEFT_LABELS_MAX) {
-        copy_words(&label, next, sizeof label);
+        if (!read_label(r->picture, next, &label))
+            break;
         next = load_relaxed(&label.next); // a copy's
         used += append(text + used, label.key);
         used += append(text + used, label.value);
@@ -260,7 +306,11 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
     struct model_stack stack;
     const char *error;
 
-    capture_stack(cache, &r->copy, pcs, &stack, &error);
+    if (r->picture->space != NULL)
+        capture_far_stack(r->picture, cache, &r->copy, r->bytes, pcs, &stack,
+                          &error);
+    else
+        capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
     set_used(r, (uintptr_t)(stack_high(&r->copy) - (char *)r->copy.sp));
 }
@@ -380,6 +430,32 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
             return true;
         }
     }
+    return true;
+}
+
+// ---- Another process's ----
+
+uintptr_t picture_slot(const struct picture *picture, uint32_t index)
+{
+    if (picture->space == NULL)
+        return (uintptr_t)table_at(&picture->runtime->table, index);
+    return picture->segments[index / SEGMENT_SLOTS] +
+           index % SEGMENT_SLOTS * sizeof(struct task);
+}
+
+bool capture_slot(const struct picture *picture, struct cfi_cache *cache,
+                  const struct task *copy, void *bytes)
+{
+    struct reading r = {.picture = picture, .bytes = bytes};
+
+    memcpy(&r.copy, copy, sizeof r.copy);
+    if (copy->top != NULL &&
+        !space_read_all(picture->space, (uintptr_t)copy->top, &r.top,
+                        offsetof(struct task_top, fiber)))
+        return false;
+    if (!read_task(&r, cache, false))
+        return false;
+    keep(&r);
     return true;
 }
 

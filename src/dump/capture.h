@@ -2,6 +2,7 @@
 #ifndef WEFT_DUMP_CAPTURE_H
 #define WEFT_DUMP_CAPTURE_H
 
+#include "dump/space.h"
 #include "dump/store.h"
 #include "dump/unwind.h"
 #include "sched/runtime.h"
@@ -16,7 +17,10 @@ enum {
 // What all captures of one dump have in common. Written before the epoch
 // opens, then constant.
 struct picture {
-    struct weft_runtime *runtime;
+    struct weft_runtime *runtime; // of another process: a copy
+    const struct space *space;    // NULL: this process, and
+    const uintptr_t *segments;    // of another's table: their addresses
+    uintptr_t entry;              // task_entry there
     struct store *store;
     uint32_t epoch;
     uint32_t slots;    // of the table, at the meeting
@@ -31,6 +35,15 @@ struct picture {
 // the cache for itself. False: it could not be read.
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task);
+
+// The address of a slot.
+uintptr_t picture_slot(const struct picture *picture, uint32_t index);
+
+// The same of a slot of another process, of which the caller has a copy; its
+// world stands. `bytes` has room for FAR_STACK_MAX. False: it could not be read.
+enum { FAR_STACK_MAX = 64 << 10 };
+bool capture_slot(const struct picture *picture, struct cfi_cache *cache,
+                  const struct task *copy, void *bytes);
 
 // A task that ran on at the meeting, on a worker that did not come.
 struct running {
