@@ -131,27 +131,25 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
                  ret_stack, ret_error);
 }
 
-// The same of a task of another process; the bytes are its stack's, from sp.
+// The same of a task of another process.
 static void capture_far_stack(const struct picture *picture,
-                              struct cfi_cache *cache, const struct task *task,
-                              void *bytes, uintptr_t *pcs,
+                              struct cfi_cache *cache,
+                              const struct far_slot *slot, uintptr_t *pcs,
                               struct model_stack *ret_stack,
                               const char **ret_error)
 {
     struct switch_frame frame = {0};
-    uintptr_t sp = (uintptr_t)task->sp;
-    size_t live = (uintptr_t)task->top - sp;
-    size_t got = space_read(picture->space, sp, bytes,
-                            live < FAR_STACK_MAX ? live : FAR_STACK_MAX);
+    uintptr_t sp = (uintptr_t)slot->copy->sp;
+    size_t live = (uintptr_t)slot->copy->top - sp;
     struct unwind_memory memory = {
         .lo = sp + sizeof frame,
-        .hi = sp + (got < sizeof frame ? sizeof frame : got),
-        .copy = (char *)bytes + sizeof frame,
+        .hi = sp + (slot->size < live ? slot->size : live),
+        .copy = (const char *)slot->bytes + sizeof frame,
     };
 
-    memcpy(&frame, bytes, got < sizeof frame ? 0 : sizeof frame);
-    unwind_saved(cache, task, &frame, picture->entry, &memory, pcs, ret_stack,
-                 ret_error);
+    memcpy(&frame, slot->bytes, sizeof frame);
+    unwind_saved(cache, slot->copy, &frame, picture->entry, &memory, pcs,
+                 ret_stack, ret_error);
 }
 
 bool capture_sound(const struct task *task)
@@ -174,7 +172,7 @@ struct reading {
     struct extra extra;
     struct holding held[HELD_MAX];
     uint32_t held_count;
-    void *bytes; // room for a far stack
+    const struct far_slot *far; // of another process, or NULL
 };
 
 static int64_t ago(const struct picture *picture, uint64_t ticks)
@@ -306,9 +304,8 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
     struct model_stack stack;
     const char *error;
 
-    if (r->picture->space != NULL)
-        capture_far_stack(r->picture, cache, &r->copy, r->bytes, pcs, &stack,
-                          &error);
+    if (r->far != NULL)
+        capture_far_stack(r->picture, cache, r->far, pcs, &stack, &error);
     else
         capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
@@ -443,20 +440,62 @@ uintptr_t picture_slot(const struct picture *picture, uint32_t index)
            index % SEGMENT_SLOTS * sizeof(struct task);
 }
 
-bool capture_slot(const struct picture *picture, struct cfi_cache *cache,
-                  const struct task *copy, void *bytes)
-{
-    struct reading r = {.picture = picture, .bytes = bytes};
+static const size_t TOP_BYTES = offsetof(struct task_top, fiber);
 
-    memcpy(&r.copy, copy, sizeof r.copy);
-    if (copy->top != NULL &&
-        !space_read_all(picture->space, (uintptr_t)copy->top, &r.top,
-                        offsetof(struct task_top, fiber)))
-        return false;
-    if (!read_task(&r, cache, false))
+size_t capture_far_span(const struct task *copy, uintptr_t *ret_address)
+{
+    if (copy->top == NULL || copy->stack_class > 30 || !capture_sound(copy))
+        return 0;
+    size_t live = (uintptr_t)copy->top - (uintptr_t)copy->sp + TOP_BYTES;
+    *ret_address = (uintptr_t)copy->sp;
+    return live < FAR_STACK_MAX ? live : FAR_STACK_MAX;
+}
+
+// What lies at the top of its stack: in the bytes, if they reach so far.
+static bool read_far_top(struct reading *r)
+{
+    const struct far_slot *slot = r->far;
+    uintptr_t sp = (uintptr_t)r->copy.sp;
+    size_t live = (uintptr_t)r->copy.top - sp;
+
+    if (slot != NULL && slot->size >= live + TOP_BYTES) {
+        memcpy(&r->top, (const char *)slot->bytes + live, TOP_BYTES);
+        return true;
+    }
+    return space_read_all(r->picture->space, (uintptr_t)r->copy.top, &r->top,
+                          TOP_BYTES);
+}
+
+bool capture_far(const struct picture *picture, struct cfi_cache *cache,
+                 const struct far_slot *slot)
+{
+    struct reading r = {.picture = picture, .far = slot};
+    enum phase phase = STATE_PHASE(load_relaxed(&slot->copy->state));
+
+    memcpy(&r.copy, slot->copy, sizeof r.copy);
+    if ((slot->size < sizeof(struct switch_frame) && phase != PHASE_DONE) ||
+        (r.copy.top != NULL && !read_far_top(&r)) ||
+        !read_task(&r, cache, false))
         return false;
     keep(&r);
     return true;
+}
+
+void capture_far_facts(const struct picture *picture, const struct task *copy,
+                       const char *why)
+{
+    struct reading r = {.picture = picture};
+    struct model_stack stack = {.end = WEFT_STACK_UNKNOWN};
+    enum weft_task_state state;
+
+    memcpy(&r.copy, copy, sizeof r.copy);
+    if (!judge(&r.copy, false, &state))
+        state = WEFT_STATE_RUNNING;
+    read_facts(&r, state);
+    if (state == WEFT_STATE_WAITING)
+        read_wait(&r);
+    r.shape.stack = store_stack(picture->store, &stack, NULL, why);
+    keep(&r);
 }
 
 // ---- Tasks that ran on ----

@@ -39,11 +39,26 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
 // The address of a slot.
 uintptr_t picture_slot(const struct picture *picture, uint32_t index);
 
-// The same of a slot of another process, of which the caller has a copy; its
-// world stands. `bytes` has room for FAR_STACK_MAX. False: it could not be read.
-enum { FAR_STACK_MAX = 64 << 10 };
-bool capture_slot(const struct picture *picture, struct cfi_cache *cache,
-                  const struct task *copy, void *bytes);
+// A slot of another process, and what was copied of it while it stood.
+struct far_slot {
+    const struct task *copy;
+    const void *bytes; // of its stack, from `sp` up to its struct task_top and
+    size_t size;       // that one's first part; or fewer
+};
+
+enum { FAR_STACK_MAX = 64 << 10 }; // bytes of a stack that are copied
+
+// The address at which to read a stack, and how many bytes of it; 0: it has
+// none, or is damaged.
+size_t capture_far_span(const struct task *copy, uintptr_t *ret_address);
+
+// Captures one that is parked, queued or has ended. False: it is damaged.
+bool capture_far(const struct picture *picture, struct cfi_cache *cache,
+                 const struct far_slot *slot);
+
+// What is known of one whose stack was not, or not in time, copied; `why`.
+void capture_far_facts(const struct picture *picture, const struct task *copy,
+                       const char *why);
 
 // A task that ran on at the meeting, on a worker that did not come.
 struct running {

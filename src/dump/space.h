@@ -7,11 +7,21 @@
 
 #include "port/port.h"
 
+// A piece of it to be copied.
+struct span {
+    uintptr_t address;
+    void *to;
+    size_t bytes; // how much; and then, how much was there
+};
+
 struct space {
     // Copies [address, address + bytes) as far as it is there, from its begin;
     // how much that was.
     size_t (*read)(const struct space *space, uintptr_t address, void *to,
                    size_t bytes);
+    // The same for many at once.
+    void (*read_many)(const struct space *space, struct span *spans,
+                      size_t count);
 };
 
 // NULL: this process's, read through the kernel, for it may go away.

@@ -21,6 +21,8 @@
 #include "dump/rules.h"
 #include "outside/modules.h"
 
+enum { BYTES_AT_ONCE = 4 << 20 };
+
 struct take {
     struct target *target;
     struct modules modules;
@@ -30,11 +32,21 @@ struct take {
     struct worker *workers;      //
     struct core *cores;          //
     uintptr_t *segments;         //
-    struct task *slots;          // one segment's
-    void *bytes;                 // one stack's
+    struct task *slots;          // all
+    char *bytes;                 // of stacks
+    struct span *spans;          // of a segment's slots, all five:
+    uint32_t *span_of;           //
+    struct far_slot *far;        //
+    uint64_t *words;             // state words
     struct weft_dump *dump;
-    uint32_t failed; // tasks that could not be read
+    uint32_t failed; // slots that could not be read
+    uint32_t moved;  // tasks that ran on before all of theirs was read
 };
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 static int fail(struct take *take, int error, const char *why)
 {
@@ -112,10 +124,17 @@ static int copy_parts(struct take *take)
         copy_array(take, r->cores, r->worker_count, sizeof *take->cores);
     take->segments = copy_array(take, (const void *)r->table.segments, segments,
                                 sizeof *take->segments);
-    take->slots = calloc(SEGMENT_SLOTS, sizeof *take->slots);
-    take->bytes = malloc(FAR_STACK_MAX);
+    take->slots =
+        port_reserve((used + 1) * sizeof *take->slots, port_page_size(), false);
+    take->bytes = malloc(BYTES_AT_ONCE);
+    take->spans = calloc(SEGMENT_SLOTS, sizeof *take->spans);
+    take->span_of = calloc(SEGMENT_SLOTS, sizeof *take->span_of);
+    take->far = calloc(SEGMENT_SLOTS, sizeof *take->far);
+    take->words = calloc(SEGMENT_SLOTS, sizeof *take->words);
     if (take->workers == NULL || take->cores == NULL ||
-        take->segments == NULL || take->slots == NULL || take->bytes == NULL)
+        take->segments == NULL || take->slots == NULL || take->bytes == NULL ||
+        take->spans == NULL || take->span_of == NULL || take->far == NULL ||
+        take->words == NULL)
         return fail(take, EIO, "its workers or its table cannot be read");
     return 0;
 }
@@ -216,32 +235,113 @@ static void add_running(struct take *take, const struct task *slot,
 
 // ---- All tasks ----
 
-static void add_slot(struct take *take, const struct task *slot, uint32_t index)
+static bool is_inside(const struct task *slot)
 {
     enum phase phase = STATE_PHASE(load_relaxed(&slot->state)); // a copy's
 
-    if (phase == PHASE_FREE || slot->index != index)
-        return;
-    if (phase == PHASE_RUNNING || phase == PHASE_PARKING ||
-        phase == PHASE_FIRED)
-        add_running(take, slot, picture_slot(&take->picture, index));
-    else if (!capture_slot(&take->picture, take->cache, slot, take->bytes))
-        take->failed++;
+    return phase == PHASE_RUNNING || phase == PHASE_PARKING ||
+           phase == PHASE_FIRED;
 }
 
-static void add_slots(struct take *take)
+static bool is_task(const struct task *slot, uint32_t index)
 {
+    return STATE_PHASE(load_relaxed(&slot->state)) != PHASE_FREE && // a copy's
+           slot->index == index;
+}
+
+// While it stands: the table; and of those that run all there is.
+static void copy_slots(struct take *take)
+{
+    const struct space *space = &take->target->space;
     uint32_t used = take->picture.slots;
 
     for (uint32_t first = 0; first < used; first += SEGMENT_SLOTS) {
-        uint32_t count =
-            used - first < SEGMENT_SLOTS ? used - first : SEGMENT_SLOTS;
-        size_t got = space_read(&take->target->space,
-                                take->segments[first / SEGMENT_SLOTS],
-                                take->slots, count * sizeof *take->slots);
-        for (uint32_t i = 0; i < got / sizeof *take->slots; i++)
-            add_slot(take, &take->slots[i], first + i);
-        take->failed += count - (uint32_t)(got / sizeof *take->slots);
+        uint32_t count = least(used - first, SEGMENT_SLOTS);
+        size_t bytes = count * sizeof *take->slots;
+        if (!space_read_all(space, take->segments[first / SEGMENT_SLOTS],
+                            take->slots + first, bytes)) {
+            memset((void *)(take->slots + first), 0, bytes);
+            take->failed += count;
+        }
+    }
+    for (uint32_t i = 0; i < used; i++)
+        if (is_task(&take->slots[i], i) && is_inside(&take->slots[i]))
+            add_running(take, &take->slots[i], picture_slot(&take->picture, i));
+}
+
+// Has the stacks of a stretch of slots copied, as many as there is room for;
+// how many slots that was.
+static uint32_t copy_stacks(struct take *take, uint32_t first, uint32_t end)
+{
+    size_t used = 0;
+    size_t spans = 0;
+    uint32_t i = first;
+
+    for (; i < end && i - first < SEGMENT_SLOTS &&
+           used + FAR_STACK_MAX <= BYTES_AT_ONCE;
+         i++) {
+        struct far_slot *far = &take->far[i - first];
+        const struct task *slot = &take->slots[i];
+        struct span span = {.to = take->bytes + used};
+        *far = (struct far_slot){.copy = slot, .bytes = span.to};
+        take->span_of[i - first] = WEFT_NONE;
+        if (!is_task(slot, i) || is_inside(slot))
+            continue;
+        span.bytes = capture_far_span(slot, &span.address);
+        if (span.bytes == 0)
+            continue;
+        take->span_of[i - first] = (uint32_t)spans;
+        take->spans[spans++] = span;
+        used += (span.bytes + 15) & ~(size_t)15;
+    }
+    take->target->space.read_many(&take->target->space, take->spans, spans);
+    for (uint32_t k = 0; k < i - first; k++)
+        if (take->span_of[k] != WEFT_NONE)
+            take->far[k].size = take->spans[take->span_of[k]].bytes;
+    return i - first;
+}
+
+// Those that ran on before all of theirs was read: what was copied while it
+// stood is true, the rest may not be.
+static void drop_moved(struct take *take, uint32_t first, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        uintptr_t at = picture_slot(&take->picture, first + k);
+        take->spans[k] = (struct span){
+            .address = at + offsetof(struct task, state),
+            .to = &take->words[k],
+            .bytes = sizeof *take->words,
+        };
+    }
+    take->target->space.read_many(&take->target->space, take->spans, count);
+    for (uint32_t k = 0; k < count; k++) {
+        const struct task *slot = &take->slots[first + k];
+        uint64_t word = load_relaxed(&slot->state); // a copy's
+        if (!is_task(slot, first + k) || is_inside(slot) ||
+            (take->spans[k].bytes == sizeof word && take->words[k] == word))
+            continue;
+        capture_far_facts(&take->picture, slot,
+                          "it ran on before its stack was read");
+        take->moved++;
+    }
+}
+
+// When it runs on.
+static void add_slots(struct take *take)
+{
+    uint32_t used = take->picture.slots;
+    uint32_t count;
+
+    for (uint32_t first = 0; first < used; first += count) {
+        count = copy_stacks(take, first, used);
+        for (uint32_t k = 0; k < count; k++) {
+            const struct task *slot = &take->slots[first + k];
+            if (is_task(slot, first + k) && !is_inside(slot) &&
+                !capture_far(&take->picture, take->cache, &take->far[k]))
+                capture_far_facts(&take->picture, slot,
+                                  "its stack cannot be read");
+        }
+        drop_moved(take, first, count);
     }
 }
 
@@ -413,7 +513,7 @@ static int finish(struct take *take)
     dump->consistent = true;
     dump->complete = take->failed == 0;
     if (!dump->complete &&
-        asprintf(&dump->problem, "%u tasks could not be read", take->failed) <
+        asprintf(&dump->problem, "%u slots could not be read", take->failed) <
             0)
         dump->problem = NULL;
     int error = store_seal(take->picture.store, take->picture.slots, dump);
@@ -444,7 +544,7 @@ static int look(struct take *take)
         return error;
     for (uint32_t i = 0; i < take->runtime.worker_count; i++)
         add_worker(take, i);
-    add_slots(take);
+    copy_slots(take);
     return 0;
 }
 
@@ -466,8 +566,10 @@ static int take_all(struct take *take)
     if (error == 0)
         error = look(take);
     target_resume(take->target);
-    if (error == 0)
-        error = finish(take);
+    if (error != 0)
+        return error;
+    add_slots(take);
+    error = finish(take);
     if (error == 0) {
         take->dump->pause_ns = take->target->stood_ns;
         take->dump->total_ns = port_now() - began_ns;
@@ -493,7 +595,13 @@ int outside_take(struct target *target, struct weft_dump **ret_dump)
     free(take.workers);
     free(take.cores);
     free(take.segments);
-    free(take.slots);
+    if (take.slots != NULL)
+        port_unreserve(take.slots,
+                       (take.picture.slots + 1) * sizeof *take.slots);
     free(take.bytes);
+    free(take.spans);
+    free(take.span_of);
+    free(take.far);
+    free(take.words);
     return error;
 }

@@ -18,6 +18,8 @@
 #include "base/grow.h"
 #include "base/list.h"
 
+enum { IOV_AT_ONCE = 512 };
+
 __attribute__((format(printf, 3, 4))) static int fail(struct target *target,
                                                       int error,
                                                       const char *format, ...)
@@ -45,7 +47,39 @@ static size_t read_space(const struct space *space, uintptr_t address, void *to,
     return got < 0 ? 0 : (size_t)got;
 }
 
-// ---- Who may ---
+// A call stops at the first byte that is not there: the next one begins after
+// that span.
+static size_t read_some(const struct target *target, struct span *spans,
+                        size_t count)
+{
+    struct iovec local[IOV_AT_ONCE];
+    struct iovec remote[IOV_AT_ONCE];
+    size_t n = count < IOV_AT_ONCE ? count : IOV_AT_ONCE;
+
+    for (size_t i = 0; i < n; i++) {
+        local[i] = (struct iovec){spans[i].to, spans[i].bytes};
+        remote[i] = (struct iovec){(void *)spans[i].address, spans[i].bytes};
+    }
+    ssize_t got = process_vm_readv(target->pid, local, n, remote, n, 0);
+    size_t left = got < 0 ? 0 : (size_t)got;
+    size_t done = 0;
+    while (done < n && left >= spans[done].bytes)
+        left -= spans[done++].bytes;
+    if (done < n)
+        spans[done++].bytes = left;
+    return done;
+}
+
+static void read_spans(const struct space *space, struct span *spans,
+                       size_t count)
+{
+    const struct target *target = container_of(space, struct target, space);
+
+    for (size_t done = 0; done < count;)
+        done += read_some(target, spans + done, count - done);
+}
+
+// ---- Who may ----
 
 static int read_number(const char *path)
 {
@@ -81,8 +115,10 @@ int target_open(struct target *target, int pid)
 {
     char path[64];
 
-    *target = (struct target){
-        .space = {.read = read_space}, .pid = pid, .memory = -1};
+    *target =
+        (struct target){.space = {.read = read_space, .read_many = read_spans},
+                        .pid = pid,
+                        .memory = -1};
     snprintf(path, sizeof path, "/proc/%d/mem", pid);
     target->memory = open(path, O_RDONLY | O_CLOEXEC);
     return target->memory < 0 ? explain_refusal(target, errno) : 0;
