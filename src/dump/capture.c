@@ -411,6 +411,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
     if (task->index >= picture->slots) // its spawner came late: task.h P3
         return true;
     r.picture = picture;
+    r.far = NULL;
     while (mark != taken) {
         bool waited = mark == MARK(picture->epoch, MARK_WAITED);
         uint32_t seen = mark;

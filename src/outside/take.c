@@ -148,6 +148,8 @@ static int begin(struct take *take)
     if (take->dump == NULL)
         return -ENOMEM;
     store_relaxed(&take->dump->references, 1); // not shared
+    take->dump->outside = true;
+    take->dump->entry = take->modules.beacon.task_entry;
     take->dump->worker_count = r->worker_count;
     take->dump->workers = calloc(r->worker_count, sizeof *take->dump->workers);
     take->dump->runtime = strdup(r->name);
