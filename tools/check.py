@@ -19,7 +19,7 @@ import build
 
 FOLDERS = ["include/weft", "src/port", "src/base", "src/task", "src/driver",
            "src/sched", "src/sync", "src/io", "src/dump", "src/report",
-           "src/remote"]
+           "src/remote", "src/command"]
 MAX_COLUMNS = 80
 MAX_LINES = 1000
 

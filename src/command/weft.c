@@ -6,7 +6,7 @@
 
 #include <weft/dump.h>
 
-#include "outside/take.h"
+#include "remote/take.h"
 
 static int usage(void)
 {
@@ -21,7 +21,7 @@ static int dump(int pid, bool json)
     int error = target_open(&target, pid);
 
     if (error == 0)
-        error = outside_take(&target, &dump);
+        error = remote_take(&target, &dump);
     if (error != 0)
         fprintf(stderr, "weft: process %d: %s\n", pid, target.problem);
     target_close(&target);

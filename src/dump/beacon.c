@@ -29,9 +29,7 @@ __attribute__((used)) const struct beacon beacon = {
     .library = "0.1.0",
     .layout = LAYOUT,
     .registry = (uintptr_t)runtime_registry,
-    .tick_rate = (uintptr_t)&port_tick_rate,
     .task_entry = (uintptr_t)task_entry,
-    .has_counter = (uintptr_t)&port_has_counter,
 };
 
 uint64_t beacon_layout(void)

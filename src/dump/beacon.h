@@ -24,9 +24,7 @@ struct beacon {
     char library[16];   // weft's version
     uint64_t layout;    // beacon_layout
     uintptr_t registry; // of runtimes
-    uintptr_t tick_rate;
     uintptr_t task_entry;
-    uintptr_t has_counter;
 };
 
 extern const struct beacon beacon;

@@ -142,7 +142,7 @@ struct weft_dump {
     int64_t away_ns;             // the meeting, and for so long; 0: never
     bool outsiders;              // threads that weft does not know run
     int pid;
-    bool outside;    // the whole process stood for it, not its workers alone
+    bool remote;     // the whole process stood for it, not its workers alone
     uintptr_t entry; // task_entry in the process; 0: not known
     bool consistent, complete;
     char *problem; // owned, or NULL

@@ -118,10 +118,6 @@ static inline uint64_t port_ticks(void)
 // process it waits for that millisecond to pass. Async-signal-safe.
 int64_t port_ticks_to_ns(uint64_t ticks);
 
-// Nanoseconds a tick, times 2^32; 0 before they were asked for. For whoever
-// reads this process from outside.
-extern atomic_u64 port_tick_rate;
-
 // ---- Memory for stacks and tables. ----
 
 // Reserves zeroed memory, committed at first touch, not shared with forked

@@ -144,7 +144,7 @@ struct moment {
 bool port_has_counter;
 
 static struct moment start;     // set before main begins
-atomic_u64 port_tick_rate; // P1
+static atomic_u64 rate;         // ns a tick, times 2^32; P1
 static atomic_u64 measured_for; // the longest span that it is good for; P1
 
 // Whether the counter runs evenly, and alike on all processors. The kernel has
@@ -207,7 +207,7 @@ static void measure(void)
     uint64_t ticks = end.ticks - start.ticks;
     uint64_t ns = (uint64_t)(end.ns - start.ns);
     // Relaxed will do: any rate ever stored is good enough; P1 orders it.
-    store_relaxed(&port_tick_rate, (uint64_t)(((unsigned __int128)ns << 32) / ticks));
+    store_relaxed(&rate, (uint64_t)(((unsigned __int128)ns << 32) / ticks));
     store_release(&measured_for, 2 * ticks); // P1
 }
 
@@ -217,7 +217,7 @@ int64_t port_ticks_to_ns(uint64_t ticks)
         return (int64_t)ticks;
     if (ticks > load_acquire(&measured_for)) // P1
         measure();
-    return (int64_t)(((unsigned __int128)ticks * load_relaxed(&port_tick_rate)) >> 32);
+    return (int64_t)(((unsigned __int128)ticks * load_relaxed(&rate)) >> 32);
 }
 
 #elif defined(__aarch64__)

@@ -2,14 +2,15 @@
 //
 //   R1  A tag is taken by CAS on taken[tag] (acquire) and given back (release)
 //       once its runtime is gone; tags go round, so that an old handle finds no
-//       runtime rather than a new one. runtime_registry[tag] is stored (release) once
-//       the runtime is whole; a handle's tag leads to it (acquire).
+//       runtime rather than a new one. runtime_registry[tag] is stored
+//       (release) once the runtime is whole; a handle's tag leads to it
+//       (acquire).
 //   R2  A call by handle from outside the runtime counts itself into
 //       inside[tag], then loads closed[tag]; a runtime that ends sets
 //       closed[tag], then waits until inside[tag] is 0, and only then clears
-//       runtime_registry[tag]. All seq_cst: the call finds the runtime closed, or the
-//       end waits for it. Calls by the runtime's own
-//       tasks need no count, for it does not end while they live.
+//       runtime_registry[tag]. All seq_cst: the call finds the runtime closed,
+//       or the end waits for it. Calls by the runtime's own tasks need no
+//       count, for it does not end while they live.
 #include "sched/runtime.h"
 
 #include <errno.h>

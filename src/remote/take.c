@@ -4,7 +4,7 @@
 // lists by what is stored of them, and what cannot be read is left out and
 // said. Structs are read as they lie there, so both sides must agree on them:
 // beacon.h.
-#include "outside/take.h"
+#include "remote/take.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "dump/complete.h"
 #include "dump/fp_search.h"
 #include "dump/rules.h"
-#include "outside/modules.h"
+#include "remote/modules.h"
 
 enum { BYTES_AT_ONCE = 4 << 20 };
 
@@ -32,7 +32,8 @@ struct take {
     struct worker *workers;      //
     struct core *cores;          //
     uintptr_t *segments;         //
-    struct task *slots;          // all
+    struct task *slots;          // all, and
+    size_t slots_bytes;          //
     char *bytes;                 // of stacks
     struct span *spans;          // of a segment's slots, all five:
     uint32_t *span_of;           //
@@ -148,7 +149,7 @@ static int begin(struct take *take)
     if (take->dump == NULL)
         return -ENOMEM;
     store_relaxed(&take->dump->references, 1); // not shared
-    take->dump->outside = true;
+    take->dump->remote = true;
     take->dump->entry = take->modules.beacon.task_entry;
     take->dump->worker_count = r->worker_count;
     take->dump->workers = calloc(r->worker_count, sizeof *take->dump->workers);
@@ -579,7 +580,7 @@ static int take_all(struct take *take)
     return error;
 }
 
-int outside_take(struct target *target, struct weft_dump **ret_dump)
+int remote_take(struct target *target, struct weft_dump **ret_dump)
 {
     struct take take = {.target = target};
     int error = take_all(&take);
@@ -598,8 +599,7 @@ int outside_take(struct target *target, struct weft_dump **ret_dump)
     free(take.cores);
     free(take.segments);
     if (take.slots != NULL)
-        port_unreserve(take.slots,
-                       (take.picture.slots + 1) * sizeof *take.slots);
+        port_unreserve(take.slots, take.slots_bytes);
     free(take.bytes);
     free(take.spans);
     free(take.span_of);

@@ -2,8 +2,8 @@
 //
 // Its threads are stopped by ptrace for as long as the caller says so. Nothing
 // runs in it for that, and whenever the reader ends, the kernel lets it go on.
-#ifndef WEFT_OUTSIDE_TARGET_H
-#define WEFT_OUTSIDE_TARGET_H
+#ifndef WEFT_REMOTE_TARGET_H
+#define WEFT_REMOTE_TARGET_H
 
 #include "dump/space.h"
 #include "dump/unwind.h"

@@ -3,8 +3,8 @@
 //
 // Each is read from the process's own memory, so a file that was replaced, or
 // lies in another mount namespace, does not matter.
-#ifndef WEFT_OUTSIDE_MODULES_H
-#define WEFT_OUTSIDE_MODULES_H
+#ifndef WEFT_REMOTE_MODULES_H
+#define WEFT_REMOTE_MODULES_H
 
 #include "dump/beacon.h"
 #include "dump/cfi.h"

@@ -1,5 +1,5 @@
 // target.c -- A process that is read from outside.
-#include "outside/target.h"
+#include "remote/target.h"
 
 #include <dirent.h>
 #include <elf.h>

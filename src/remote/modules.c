@@ -1,5 +1,5 @@
 // modules.c -- The modules of another process.
-#include "outside/modules.h"
+#include "remote/modules.h"
 
 #include <errno.h>
 #include <stdio.h>
