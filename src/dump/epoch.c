@@ -76,11 +76,12 @@ static struct weft_dump *new_dump(const struct weft_runtime *runtime)
     dump->worker_count = runtime->worker_count;
     dump->workers = malloc(dump->worker_count * sizeof *dump->workers);
     dump->runtime = strdup(runtime->name);
+    if (dump->workers != NULL) // calloc might leave it untouched
+        memset(dump->workers, 0, dump->worker_count * sizeof *dump->workers);
     if (dump->workers == NULL || dump->runtime == NULL) {
         weft_dump_free(dump);
         return NULL;
     }
-    memset(dump->workers, 0, dump->worker_count * sizeof *dump->workers);
     return dump;
 }
 

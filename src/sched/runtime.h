@@ -75,6 +75,7 @@ struct worker {
     atomic_u64 now;                 // ticks at the last switch; by its worker;
                                     // relaxed: a figure
     bool searching;                 //
+    struct task *shunned;           // parked here last, where tasks migrate
     _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
                                     // release by its worker, for dumps
     void *alternate;                // signal stack, dump's own
@@ -182,6 +183,7 @@ struct weft_runtime {
     int64_t dump_grace_ns;       //
     int capture_signal;          //
     uint32_t dump_threads;       //
+    bool migrates;               // hostile builds: woken tasks change workers
     int64_t ready_ns;            // for the watchdog's signs
     int64_t asleep_ns;           //
 };
