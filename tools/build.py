@@ -29,10 +29,13 @@ VARIANTS = {
                 CHECKED + ["-Dhostile=true"]),
 }
 
-# The same of those that are no product and are not tested: only measured.
+# The same of those that are no product: only measured, or fuzzed.
 MEASURED = {
     "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
              VARIANTS["release"][3] + ["-Dbare=true"]),
+    "fuzz": ("clang -O1, libFuzzer, ASan and UBSan", "clang", "clang++",
+             CHECKED + ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+                        "-Dfuzz=true"]),
 }
 
 
