@@ -95,6 +95,16 @@ def seed_unwind():
                         ("no-header", 17)):
         write("unwind", name, unwind(flags, 15, 3, bytes_, code + 20, 0, 2,
                                      stack))
+    # A function that keeps its frame pointer, called straight and through a
+    # register; fp is not known, so its record is looked for.
+    for name, call in (("call", b"\xe8" + struct.pack("<i", -85)),
+                       ("register", b"\x90\x90\x90\xff\xd0")):
+        bytes_, code = module([FRAMED, b""])
+        bytes_ = bytes_[:code + 80] + call + bytes_[code + 85:]
+        stack = words((RAW, 1), (CODE, code + 85), (STACK, 64),
+                      (CODE, code + 85), (RAW, 0), (RAW, 0))
+        write("unwind", f"search-{name}",
+              unwind(4, 15, 3, bytes_, code + 20, 0, 0, stack))
     # A signal frame whose CFA is its own stack pointer, and which leads back
     # to itself.
     bytes_, code = module([b"\x0e\x00\x90\x00"], cie(b"zRS", b"\x1b"))
@@ -151,7 +161,8 @@ def seed_elf():
     for name, data, how in (("lines", lines, 1), ("old", old, 0),
                             ("plain", plain, 1)):
         head = bytes([how, 7]) + b"".join(
-            struct.pack("<H", at) for at in range(0x200, 0x300, 0x20))
+            struct.pack("<H", at) for at in (0x240, 0x250, 0x254, 0x25a, 0x25d,
+                                             0x266, 0x272, 0x27c))
         write("symbols", name, head + data)
 
 

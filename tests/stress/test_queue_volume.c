@@ -9,7 +9,8 @@
 // sees it. Whoever takes an item sets its bit, which must be clear. Tasks are
 // used again and again, for each queue's slots to see the same pointers.
 //
-// WEFT_VOLUME is the number of items; 3 million without it.
+// WEFT_VOLUME is the number of items; 10 million without it, and 2 under
+// ThreadSanitizer.
 #include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -25,12 +26,14 @@
 #include "base/panic.h"
 #include "sched/inject.h"
 #include "sched/queue.h"
+#include "support/sanitizers.h"
 
 enum {
     THREADS = 4,
     TASKS = 3 * QUEUE_CAP * THREADS + 4096,
     BURST = 2 * QUEUE_CAP, // items added in a row, at most
-    STEALS = 20,           // in a row, about
+    SHORT = 8,             // the same, most of the time
+    ROUNDS = 20,           // of adding and taking in a row, at most
     BATCH = 64,            // tasks that go to and from the spare ones at once
     STOLEN = 0,
     POPPED,
@@ -189,6 +192,25 @@ static uint64_t sum_taken(const struct worker *worker)
     return sum;
 }
 
+// Short queues are stolen from all the time, long ones overflow.
+static void own(struct worker *worker)
+{
+    uint32_t most = random_below(&worker->chance, 2000) == 0 ? BURST : SHORT;
+
+    for (uint32_t i = random_below(&worker->chance, ROUNDS); i > 0; i--) {
+        put_in(worker, random_below(&worker->chance, most));
+        pop(worker, random_below(&worker->chance, most));
+    }
+}
+
+// Tries, whether there is anything or not.
+static void rob(struct worker *worker)
+{
+    for (uint32_t i = random_below(&worker->chance, 10 * ROUNDS); i > 0; i--)
+        if (steal(worker))
+            pop(worker, random_below(&worker->chance, QUEUE_BATCH));
+}
+
 // Goes on until every item is out, whoever has taken it.
 static void *work(void *arg)
 {
@@ -197,10 +219,8 @@ static void *work(void *arg)
     uint64_t told = 0;
 
     while (load_relaxed(&volume->out) < volume->count) {
-        put_in(worker, random_below(&worker->chance, BURST));
-        pop(worker, random_below(&worker->chance, BURST / 2));
-        while (random_below(&worker->chance, STEALS) > 0 && steal(worker))
-            pop(worker, random_below(&worker->chance, QUEUE_BATCH));
+        own(worker);
+        rob(worker);
         take_injected(worker, random_below(&worker->chance, 2 * QUEUE_BATCH));
         ensure(queue_length(&worker->queue) <= QUEUE_CAP);
         uint64_t taken = sum_taken(worker);
@@ -216,7 +236,9 @@ static uint64_t wanted(void)
 {
     const char *text = getenv("WEFT_VOLUME");
 
-    return text != NULL ? strtoull(text, NULL, 10) : 3000000;
+    if (text != NULL)
+        return strtoull(text, NULL, 10);
+    return UNDER_TSAN ? 2000000 : 10000000;
 }
 
 static struct volume *prepare(uint64_t count)
