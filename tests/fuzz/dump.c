@@ -1,10 +1,11 @@
-// dump.c -- Fuzzes the text and the JSON of whole dumps: names, labels and
-// whatever else a program chooses itself, and any figures.
+// dump.c -- Fuzzes what is made of a captured dump: its findings, text and JSON.
 //
-// Input: how it is printed (a byte), then objects, workers and tasks, as
-// add_objects and what follows it take them.
+// Whatever a program chooses itself is any: names, labels, figures, and who
+// waits for whom. Input: how it is printed (a byte), then objects, workers and
+// tasks, as add_objects and what follows it take them.
 #include <weft/dump.h>
 
+#include "dump/findings.h"
 #include "support/dump_maker.h"
 #include "support/fuzz.h"
 #include "support/json_check.h"
@@ -28,9 +29,28 @@ static weft_dump *begin(struct input *in)
     dump->total_ns = (int64_t)input_number(in, 4);
     dump->consistent = input_number(in, 1) & 1;
     dump->complete = input_number(in, 1) & 1;
+    dump->outsiders = input_number(in, 1) & 1;
+    dump->no_yield_ns = WEFT_SECOND;
     if (!dump->complete)
         dump->problem = input_text(in);
     return dump;
+}
+
+static void add_peers(weft_dump *dump, struct input *in,
+                      struct model_object *object)
+{
+    struct model_channel *channel =
+        MAKER_ADD(dump->channels, dump->channel_count);
+    struct model_peers *both[] = {&channel->sent, &channel->received};
+
+    object->peers = (uint32_t)dump->channel_count - 1;
+    for (int i = 0; i < 2; i++) {
+        for (int j = 0; j < MODEL_PEERS; j++)
+            both[i]->ids[j] = input_number(in, 1);
+        if (both[i]->ids[0] == UINT8_MAX)
+            both[i]->ids[0] = MODEL_OUTSIDE;
+        both[i]->last_ns = (int64_t)(input_number(in, 8) >> 2);
+    }
 }
 
 static void add_objects(weft_dump *dump, struct input *in)
@@ -44,6 +64,8 @@ static void add_objects(weft_dump *dump, struct input *in)
         object->used = input_number(in, 8);
         object->limit = input_number(in, 8);
         object->owner_task = WEFT_NONE;
+        if (kind == WEFT_OBJECT_CHANNEL)
+            add_peers(dump, in, object);
         free(name);
     }
 }
@@ -61,26 +83,38 @@ static void add_label(weft_dump *dump, struct input *in,
     free(value);
 }
 
+static void add_wait(weft_dump *dump, struct input *in, struct model_task *task)
+{
+    uint64_t object = input_number(in, 1);
+
+    task->wait = (uint8_t)(1 + input_number(in, 1) % WEFT_WAIT_WAITGROUP);
+    task->wait_task = input_number(in, 1);
+    task->wait_scope = input_number(in, 1);
+    task->wait_fd = (int32_t)input_number(in, 1) - 1;
+    if (object < dump->object_count)
+        task->object = (uint32_t)object;
+}
+
+// Its first byte: the state, whether the wait has a time-out, labels.
 static void add_task(weft_dump *dump, struct input *in)
 {
     char *name = input_text(in);
-    uint64_t what = input_number(in, 3);
-    enum weft_task_state state = (enum weft_task_state)(what % 5);
+    unsigned what = (unsigned)input_number(in, 1);
+    enum weft_task_state state = (enum weft_task_state)(what % 8 % 5);
     struct model_task *task =
         maker_task(dump, dump->task_count + 1, *name ? name : NULL, state,
                    (int64_t)(input_number(in, 8) >> 2));
 
     free(name);
     task->age_ns = task->state_ns;
-    if (state == WEFT_STATE_WAITING) {
-        task->wait = (uint8_t)(1 + what / 5 % WEFT_WAIT_WAITGROUP);
-        task->wait_fd = (int32_t)(what >> 12 & 7) - 1;
-        if (dump->object_count > 0 && what >> 16 & 1)
-            task->object = (uint32_t)(what >> 17) % dump->object_count;
-    }
+    if (state == WEFT_STATE_WAITING)
+        add_wait(dump, in, task);
+    if (what & 8)
+        task->timeout_in_ns = (int64_t)(input_number(in, 8) >> 1);
+    task->scope = input_number(in, 1);
     task->cpu_ns = (int64_t)input_number(in, 2);
     task->parent = input_number(in, 1);
-    for (size_t labels = what >> 8 & 3; labels > 0; labels--)
+    for (unsigned labels = what >> 4 & 3; labels > 0; labels--)
         add_label(dump, in, task);
 }
 
@@ -97,6 +131,7 @@ static weft_dump *make(struct input *in)
     for (size_t i = 0; i < MOST && in->left > 0; i++)
         add_task(dump, in);
     maker_finish(dump);
+    must(findings_add(dump) == 0);
     return dump;
 }
 

@@ -195,21 +195,55 @@ def seed_text():
     write("names", "long", b"\x05\x04" + b"/usr/lib/some/where/" * 9)
 
 
-def task(name, what, since=1 << 40, labels=()):
-    return (text(name) + struct.pack("<I", what)[:3] + struct.pack("<Q", since)
-            + b"\x10\0\1" + b"".join(text(part) for part in labels))
+RUNNING, READY, WAITING, NEW = range(4)
+MUTEX, SEND, RECEIVE, JOIN, SCOPE = range(5)  # of enum weft_wait_kind, less 1
+NOTHING = 255
+
+
+def task(name, state, wait=0, on=NOTHING, target=0, scope=0, labels=()):
+    edges = bytes([on, wait, target, target, 5]) if state == WAITING else b""
+    return (text(name) + bytes([state | len(labels) // 2 << 4])
+            + struct.pack("<Q", 1 << 40) + edges + bytes([scope, 16, 0, 1])
+            + b"".join(text(part) for part in labels))
+
+
+def mutex(name, owner):
+    return text(name) + bytes([0, owner]) + b"\0" * 16
+
+
+def channel(name, sender, receiver):
+    peers = b"".join(bytes([last, 0, 0]) + struct.pack("<Q", 1 << 42)
+                     for last in (sender, receiver))
+    return text(name) + b"\1\0" + struct.pack("<QQ", 0, 4) + peers
+
+
+def dump(objects, tasks):
+    head = text("/bin/x") + text("db\x1b7") + text("we\"ft")
+    head += struct.pack("<QIBBB", 1768187261 << 31, 1200000, 1, 0, 1)
+    head += text("why")
+    workers = b"\2\5\0\0\0\0\0\0\1\0\0\0\0\0\0"
+    return (head + bytes([len(objects)]) + b"".join(objects) + workers
+            + b"".join(tasks))
 
 
 def seed_dump():
-    head = text("/bin/x") + text("db\x1b7") + text("we\"ft")
-    head += struct.pack("<QIBB", 1768187261 << 31, 1200000, 1, 0) + text("why")
-    objects = b"\2" + text("accounts") + b"\0\1" + b"\0" * 16
-    objects += text("") + b"\1\0" + b"\1" * 16
-    workers = b"\2\5\0\0\0\0\0\0\1\0\0\0\0\0\0"
-    tasks = task("main", 0) + task("conn \u202e1", 2 + 1 << 16)
-    tasks += task("", 2 | 2 << 8, 5, ("key", "\x1b", "k2", "v2")) + task("n", 3)
+    plain = dump([mutex("accounts", 1), channel("", 2, 0)], [
+        task("main", RUNNING), task("conn \u202e1", NEW), task("n", READY),
+        task("", WAITING, RECEIVE, 1, labels=("key", "\x1b", "k2", "v2"))])
     for how in (0, 1, 2, 12, 16):
-        write("dump", str(how), bytes([how]) + head + objects + workers + tasks)
+        write("dump", f"plain-{how}", bytes([how]) + plain)
+    write("dump", "deadlock", b"\4" + dump(
+        [mutex("a", 1), mutex("b", 2)],
+        [task("one", WAITING, MUTEX, 1), task("two", WAITING, MUTEX, 0),
+         task("behind", WAITING, MUTEX, 0)]))
+    write("dump", "joins", b"\0" + dump([], [
+        task("one", WAITING, JOIN, target=2),
+        task("two", WAITING, SCOPE, target=7),
+        task("three", WAITING, JOIN, target=1, scope=7)]))
+    write("dump", "stall", b"\0" + dump(
+        [mutex("hot", 12), channel("jobs", 99, 0)],
+        [task(f"waits {i}", WAITING, MUTEX, 0) for i in range(11)]
+        + [task("keeper", WAITING, RECEIVE, 1)]))
 
 
 def main():
