@@ -1,4 +1,4 @@
-// dump.c -- Fuzzes what is made of a captured dump: its findings, text and JSON.
+// dump.c -- Fuzzes what is made of a captured dump: findings, text and JSON.
 //
 // Whatever a program chooses itself is any: names, labels, figures, and who
 // waits for whom. Input: how it is printed (a byte), then objects, workers and
