@@ -44,9 +44,14 @@ EXPRESSIONS = b"\x0f\x03\x76\x78\x06\x10\x06\x02\x76\x00\x16\x03\x02\x77\x08"
 STATES = b"\x0a\x42\x0e\x20\x83\x04\x0b\x0a\x41\x07\x10\x08\x06\x0b\xc6\xd0"
 
 
+# A register beyond those that there are, as the base of one that there is.
+BEYOND = b"\x10\x03\x02\x8f\x00"
+
+
 def seed_cfi():
     for name, program in (("framed", FRAMED), ("plt", PLT),
-                          ("expressions", EXPRESSIONS), ("states", STATES)):
+                          ("expressions", EXPRESSIONS), ("states", STATES),
+                          ("beyond", BEYOND)):
         first = cie()
         write("cfi", name, struct.pack("<HH", len(first), 20) + first + program)
     signal = cie(b"zRS", b"\x1b")
