@@ -150,6 +150,7 @@ def compile_module(folder, name, *flags):
     target = Path(folder) / name
     subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-nostdlib",
                     "-fno-stack-protector", "-Wl,-z,noseparate-code",
+                    f"-ffile-prefix-map={folder}=/src",
                     "-Wl,-z,norelro", "-Wl,--hash-style=gnu", "-o", target,
                     "seed.c", *flags], cwd=folder, check=True)
     return target.read_bytes()
