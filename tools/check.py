@@ -234,8 +234,9 @@ LISTS = [
      True),
     ("examples/", (".c",), "examples/meson.build", "examples/", True),
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
+    ("tests/fuzz/", (".c",), "tests/fuzz/meson.build", "tests/fuzz/", False),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
-     for suite in ("unit", "interface", "stress", "e2e", "tools")]
+     for suite in ("unit", "interface", "stress", "e2e", "soak", "tools")]
 
 
 def rule_listed(tree):

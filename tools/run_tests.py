@@ -22,9 +22,9 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak"}, 1),
     "clang": (EVERYWHERE, 1),
-    "asan": (EVERYWHERE | {"e2e", "faults"}, 4),
+    "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE, 6),
     "hostile": (EVERYWHERE | {"faults"}, 3),
 }
