@@ -25,7 +25,7 @@ import explore
 LIST = build.ROOT / "tests/explore/mutants.txt"
 QUICK_S = 120
 FULL_S = 600
-FULL_LIMIT = 4000000
+FULL_LIMIT = 400000
 
 ORDERED = re.compile(r"\b(load|store|xchg|cas|add|sub|or)_"
                      r"(acquire|release|acq_rel|seq_cst)\(")
@@ -282,11 +282,6 @@ def judge(mutant, kit, covered, every):
                 return mutant
     mutant.verdict = "survived"
     return mutant
-
-
-def covering(path, covered):
-    """An edit may be in a file that is in no list of its own."""
-    return covered.get(path, [])
 
 
 def run(on_result, pattern=""):

@@ -3,8 +3,9 @@
 #
 # A step is a build variant with the meson tests that belong to it, or one of
 # the runners that print TAP by themselves: the house rules, the models, the
-# explorer, the aarch64 machine, the demo. With --long there are more of both. The last line printed is `N passed, N failed`,
-# with `, N skipped` when there are any; a count is one of test cases.
+# explorer, the aarch64 machine, the demo. With --long there are more of both.
+# The last line printed is `N passed, N failed`, with `, N skipped` when there
+# are any; a count is one of test cases.
 import json
 import os
 import signal

@@ -39,21 +39,6 @@ static _Noreturn void leave_execution(void)
     longjmp(judged, 1);
 }
 
-_Noreturn void explore_fail(const char *what)
-{
-    struct result *result = engine.result;
-
-    result->verdict = VERDICT_FAILED;
-    snprintf(result->what, sizeof result->what, "%s", what);
-    if (engine.tracing)
-        printf("      FAILED in %s: %s\n", engine.self->name, what);
-    if (engine.self->number == 0)
-        leave_execution();
-    void *lost;
-    task_switch(&lost, engine.threads[0].sp);
-    abort(); // nobody comes back
-}
-
 // The compiler names a file as it was told to.
 static const char *from_root(const char *site)
 {
@@ -65,6 +50,22 @@ static const char *from_root(const char *site)
             return at;
     }
     return site;
+}
+
+_Noreturn void explore_fail(const char *what)
+{
+    struct result *result = engine.result;
+
+    result->verdict = VERDICT_FAILED;
+    what = from_root(what);
+    snprintf(result->what, sizeof result->what, "%s", what);
+    if (engine.tracing)
+        printf("      FAILED in %s: %s\n", engine.self->name, what);
+    if (engine.self->number == 0)
+        leave_execution();
+    void *lost;
+    task_switch(&lost, engine.threads[0].sp);
+    abort(); // nobody comes back
 }
 
 void engine_trace(const char *site, const char *format, ...)
@@ -105,8 +106,8 @@ uint32_t engine_choose(enum choice_kind kind, uint32_t count)
         explore_fail("too many choices in one execution");
     struct choice *choice = &result->path[engine.depth];
     if (engine.depth++ == result->length) {
-        *choice = (struct choice){engine.step, (uint16_t)kind, 0,
-                                  (uint16_t)count};
+        *choice =
+            (struct choice){engine.step, (uint16_t)kind, 0, (uint16_t)count};
         result->length++;
     } else if (choice->count != count || choice->step != engine.step) {
         explore_fail("the scenario does not do the same each time");
@@ -496,8 +497,8 @@ void explore_set_step_ns(int64_t ns)
 
 static void begin_execution(void)
 {
-    engine.threads[0] = (struct thread){
-        .name = "main", .site = "its beginning"};
+    engine.threads[0] =
+        (struct thread){.name = "main", .site = "its beginning"};
     engine.threads[0].seen.at[0] = 1;
     engine.self = &engine.threads[0];
     engine.count = 1;

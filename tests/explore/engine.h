@@ -45,7 +45,7 @@ struct thread {
     void *(*fn)(void *);
     void *arg;
     struct view seen;
-    const char *site; // of its latest operation
+    const char *site;        // of its latest operation
     char locals[LOCALS_MAX]; // thread-local variables, while another runs
 };
 

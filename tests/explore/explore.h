@@ -46,6 +46,7 @@ extern const struct scenario waiter_scenarios[];
 extern const struct scenario sync_scenarios[];
 extern const struct scenario barrier_scenarios[];
 extern const struct scenario runtime_scenarios[];
+extern const struct scenario capture_scenarios[];
 
 // Starts a thread. One that is a `daemon` need not come to an end: when all
 // others have and it sleeps, the execution is over.

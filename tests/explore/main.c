@@ -5,10 +5,12 @@
 // shared with it. A failed execution is run once more to print its trace.
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,9 +18,9 @@
 #include "explore/engine.h"
 
 static const struct scenario *const files[] = {
-    litmus_scenarios,  self_scenarios,   queue_scenarios, lock_scenarios,
-    park_scenarios,    waiter_scenarios, sync_scenarios,  barrier_scenarios,
-    runtime_scenarios,
+    litmus_scenarios,  self_scenarios,    queue_scenarios, lock_scenarios,
+    park_scenarios,    waiter_scenarios,  sync_scenarios,  barrier_scenarios,
+    runtime_scenarios, capture_scenarios,
 };
 
 struct options {
@@ -93,15 +95,16 @@ static struct bounds bounds_of(const struct scenario *scenario,
 }
 
 // In a process of its own. True: it came to its end.
-static bool explore_apart(const struct scenario *scenario,
-                          struct bounds bounds, uint64_t limit,
-                          const struct choice *replay, uint32_t length)
+static bool explore_apart(const struct scenario *scenario, struct bounds bounds,
+                          uint64_t limit, const struct choice *replay,
+                          uint32_t length)
 {
     int status = 0;
 
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // it outlives nobody
         engine_explore(scenario, bounds, limit, result, replay, length);
         fflush(stdout);
         _exit(0);
@@ -111,8 +114,7 @@ static bool explore_apart(const struct scenario *scenario,
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static void print_failure(const struct scenario *scenario,
-                          struct bounds bounds)
+static void print_failure(const struct scenario *scenario, struct bounds bounds)
 {
     static struct choice choices[CHOICES_MAX];
     uint32_t count = 0;
@@ -196,16 +198,16 @@ static bool run(const struct scenario *scenario, const struct options *options)
         snprintf(result->what, sizeof result->what, "it crashes");
     }
     uint64_t executions = result->executions;
-    bool exhausted = result->verdict == VERDICT_EXHAUSTED ||
-                     scenario->must_fail != NULL;
+    bool exhausted =
+        result->verdict == VERDICT_EXHAUSTED || scenario->must_fail != NULL;
     double took = seconds() - began;
     uint32_t most = result->most_steps;
     uint32_t restarts = result->restarts;
     bool good = judge(scenario, bounds, options);
     printf("result\t%s\t%s\t%s\t%" PRIu64 "\t%s\t%u\t%u\t%.1f\t%u\t%u\n",
            scenario->name, scenario->protocol, good ? "good" : "FAILED",
-           executions, exhausted ? "exhausted" : "stopped",
-           bounds.preemptions, bounds.stale, took, most, restarts);
+           executions, exhausted ? "exhausted" : "stopped", bounds.preemptions,
+           bounds.stale, took, most, restarts);
     fflush(stdout);
     return good;
 }

@@ -223,8 +223,8 @@ static bool is_shared(const struct known *known)
 }
 
 // The point before an access, and what is learnt of the place.
-static struct place *approach(const volatile void *at, size_t size,
-                              bool writes, const char *site)
+static struct place *approach(const volatile void *at, size_t size, bool writes,
+                              const char *site)
 {
     struct place *place = find_place(at, size);
     struct known *known = place->known;
@@ -375,7 +375,8 @@ uint64_t explore_load(const volatile void *at, size_t size,
     if (!engine.active)
         return read_plain(at, size);
     struct place *place = approach(at, size, false, site);
-    struct store *store = choose_store(place, (struct want){order, false, NULL});
+    struct store *store =
+        choose_store(place, (struct want){order, false, NULL});
     observe(place, store, order);
     engine_trace(site, "load_%s: %llx%s", order_name(order),
                  (unsigned long long)store->value, staleness(place, store));
@@ -396,7 +397,8 @@ void explore_store(volatile void *at, size_t size, uint64_t value,
         return;
     }
     struct place *place = approach(at, size, true, site);
-    struct store *behind = choose_store(place, (struct want){order, true, NULL});
+    struct store *behind =
+        choose_store(place, (struct want){order, true, NULL});
     engine_trace(site, "store_%s: %llx%s", order_name(order),
                  (unsigned long long)value, staleness(place, behind));
     struct store *store = insert(place, behind, value, site);
@@ -476,8 +478,8 @@ static bool try_replace(struct place *place, uint64_t *expected, uint64_t value,
         return true;
     }
     engine_trace(site, "cas_%s: %llx, but finds %llx%s", order_name(order),
-                 (unsigned long long)*expected,
-                 (unsigned long long)read->value, staleness(place, read));
+                 (unsigned long long)*expected, (unsigned long long)read->value,
+                 staleness(place, read));
     observe(place, read, order_of_failure(order));
     *expected = read->value;
     return false;
@@ -495,8 +497,7 @@ bool explore_cas(volatile void *at, size_t size, uint64_t *expected,
         return won;
     }
     struct place *place = approach(at, size, true, site);
-    bool won =
-        try_replace(place, expected, cut(value, size), order, site);
+    bool won = try_replace(place, expected, cut(value, size), order, site);
     write_plain(at, size, place->newest->value);
     return won;
 }

@@ -90,7 +90,8 @@ int64_t port_ticks_to_ns(uint64_t ticks)
 static char *take(char *from, size_t room, size_t *used, size_t bytes,
                   size_t align)
 {
-    size_t start = (*used + align - 1) & ~(align - 1);
+    uintptr_t base = (uintptr_t)from;
+    size_t start = ((base + *used + align - 1) & ~(align - 1)) - base;
 
     if (start > room || bytes > room - start)
         return NULL;
@@ -116,6 +117,22 @@ void port_unreserve(void *start, size_t bytes)
 void port_inherit(void *start, size_t bytes, bool inherit)
 {
     (void)start, (void)bytes, (void)inherit;
+}
+
+void port_commit(void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+}
+
+void port_small_pages(void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+}
+
+size_t port_read_memory(uintptr_t address, void *to, size_t bytes)
+{
+    memcpy(to, (const void *)address, bytes);
+    return bytes;
 }
 
 int port_guard(void *start, size_t bytes)

@@ -62,8 +62,8 @@ static struct part *new_part(struct bucket *bucket, uintptr_t granule,
     if (part_count == PARTS_MAX)
         explore_fail("too much plain memory in one execution");
     struct part *part = &parts[part_count++];
-    *part = (struct part){
-        .next = bucket->parts, .granule = granule, .mask = mask};
+    *part =
+        (struct part){.next = bucket->parts, .granule = granule, .mask = mask};
     bucket->parts = part;
     return part;
 }

@@ -126,12 +126,17 @@ static void join_timed(void)
 
 static weft_event event;
 static int outcome;
+static int shown; // before the event, read after
+static int runs;  // the task's own, on whatever worker
 
 static void *await_event(void *arg)
 {
-    (void)arg;
+    runs++;
     outcome = weft_event_wait(&event, WEFT_NEVER);
-    return NULL;
+    runs++;
+    if (outcome == 0)
+        explore_expect(shown == 1);
+    return arg;
 }
 
 static void cancel_it(void *arg)
@@ -145,6 +150,7 @@ static void cancel_it(void *arg)
 static void set_event(void *arg)
 {
     (void)arg;
+    shown = 1;
     explore_expect(weft_event_set(&event) == 0);
 }
 
@@ -153,6 +159,7 @@ static void begin_waiting(uint32_t workers)
     begin(workers);
     explore_expect(weft_event_init(&event, "e") == 0);
     outcome = 1;
+    shown = runs = 0;
     shared = spawn(await_event, NULL);
 }
 
@@ -184,6 +191,16 @@ static void wake_waiting(void)
     explore_join_all();
     explore_expect(weft_task_join(shared, 0, NULL) == 0);
     explore_expect(outcome == 0);
+    end();
+}
+
+static void wake_elsewhere(void)
+{
+    begin_waiting(2);
+    explore_start("setter", set_event, NULL);
+    explore_join_all();
+    explore_expect(weft_task_join(shared, 0, NULL) == 0);
+    explore_expect(outcome == 0 && runs == 2);
     end();
 }
 
@@ -259,8 +276,7 @@ static void *spawn_children(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 2; i++)
-        explore_expect(
-            weft_task_spawn(NULL, write_own, &cells[i], NULL) == 0);
+        explore_expect(weft_task_spawn(NULL, write_own, &cells[i], NULL) == 0);
     return NULL;
 }
 
@@ -268,8 +284,7 @@ static void spawn_parent(void *arg)
 {
     weft_task_options options = {.size = sizeof options, .runtime = &runtime};
 
-    explore_expect(
-        weft_task_spawn(&options, spawn_children, arg, NULL) == 0);
+    explore_expect(weft_task_spawn(&options, spawn_children, arg, NULL) == 0);
 }
 
 static void steal_children(void)
@@ -284,6 +299,10 @@ static void steal_children(void)
 
 #define RUNTIME(name, protocol, fn)                                            \
     {                                                                          \
+        name, protocol, fn, {1, 1}, {3, 2}, NULL, NULL                         \
+    }
+#define LARGE(name, protocol, fn)                                              \
+    {                                                                          \
         name, protocol, fn, {1, 0}, {2, 1}, NULL, NULL                         \
     }
 
@@ -291,11 +310,12 @@ const struct scenario runtime_scenarios[] = {
     RUNTIME("join-one", "join", join_one),
     RUNTIME("join-timed", "join", join_timed),
     RUNTIME("wake-waiting", "task state", wake_waiting),
+    LARGE("wake-elsewhere", "task state", wake_elsewhere),
     RUNTIME("cancel-waiting", "cancel", cancel_waiting),
-    RUNTIME("cancel-or-wake", "cancel", cancel_or_wake),
-    RUNTIME("handle-stale", "handles", handle_stale),
+    LARGE("cancel-or-wake", "cancel", cancel_or_wake),
+    LARGE("handle-stale", "handles", handle_stale),
     RUNTIME("idle-one", "idle", idle_one),
-    RUNTIME("idle-two", "idle", idle_two),
-    RUNTIME("steal-children", "idle", steal_children),
+    LARGE("idle-two", "idle", idle_two),
+    LARGE("steal-children", "idle", steal_children),
     {0},
 };

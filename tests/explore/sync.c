@@ -94,8 +94,7 @@ static int arrived[ITEMS + 1];
 
 static void reset_channel(size_t capacity)
 {
-    explore_expect(
-        weft_channel_new(sizeof(int), capacity, "c", &channel) == 0);
+    explore_expect(weft_channel_new(sizeof(int), capacity, "c", &channel) == 0);
     sent = received = 0;
     memset(arrived, 0, sizeof arrived);
 }

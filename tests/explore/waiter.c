@@ -7,9 +7,9 @@
 #include "explore/explore.h"
 
 static struct waiter waiter;
-static int gift[2];  // written before a firing, read by who was fired
-static int won[2];   // who has won
-static int outcome;  // of the wait
+static int gift[2]; // written before a firing, read by who was fired
+static int won[2];  // who has won
+static int outcome; // of the wait
 
 static void reset(void)
 {
