@@ -197,7 +197,7 @@ class Kit:
 
     def object_of(self, source, overlay, where):
         """Compiles one file with the mutant in place of its original."""
-        mutated = overlay / source.relative_to(build.ROOT / "src")
+        mutated = overlay / os.path.relpath(source, build.ROOT / "src")
         command = shlex.split(self.compile[source]["command"])
         command = [f"-I{overlay}" if word.startswith("-I") and not done else
                    word for done, word in self.first_include(command)]

@@ -169,6 +169,16 @@ WW(seq_cst, store_seq_cst)
 WRC(relaxed, store_relaxed, load_relaxed)
 WRC(ordered, store_release, load_acquire)
 
+// ---- A seq_cst load after a weaker one need not come after what that read. ----
+
+#define AFTER(order, load)                                                     \
+    THREAD(after_b_##order, r[0] = load(&x); r[1] = load_seq_cst(&y);)         \
+    FOUR(after_##order, iriw_a_seq_cst, after_b_##order, after_c, nothing)
+
+THREAD(after_c, store_seq_cst(&y, 1); r[2] = load_seq_cst(&x);)
+AFTER(relaxed, load_relaxed)
+AFTER(acquire, load_acquire)
+
 #define ALL                                                                    \
     {                                                                          \
         8, 8                                                                   \
@@ -209,5 +219,9 @@ const struct scenario litmus_scenarios[] = {
     LITMUS("2+2w-seq-cst", ww_seq_cst, "12 21 22"),
     LITMUS("wrc-relaxed", wrc_relaxed, "0 10 100 110 1000 1010 1100 1110"),
     LITMUS("wrc-release-acquire", wrc_ordered, "0 10 100 110 1000 1010 1110"),
+    LITMUS("seq-cst-after-relaxed", after_relaxed,
+           "0 10 100 110 1000 1010 1100 1110"),
+    LITMUS("seq-cst-after-acquire", after_acquire,
+           "0 10 100 110 1010 1100 1110"),
     {0},
 };

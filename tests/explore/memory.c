@@ -11,13 +11,14 @@
 //     joins to its own. A read-modify-write goes right behind the store that it
 //     reads, and nothing comes between; it carries on what that one carried
 //     (the release sequence, which no other store continues, as in C++20).
-//   - seq_cst: their total order is that of execution. Such a load reads the
-//     latest such store, or a later one; such a store goes behind it.
+//   - seq_cst: such accesses have one order, in which stores come as they are
+//     executed, and into which happens-before fits. Each thread knows how far
+//     in that order it has come. A load may take its place in it before stores
+//     that have been executed, where the thread does not know of them, and so
+//     read an older one; such a store goes behind all others such.
 //   - The heavy barrier is a seq_cst fence in each thread.
 //
 // Loads never read what has yet to be stored (no load buffering), as in RC11.
-// Not found is what needs seq_cst accesses ordered against a relaxed one that
-// precedes in the program.
 //
 // Memory itself always holds the newest value, so copies of whole structures
 // read it. A plain store to an atomic (an initialiser) is found by its value at
@@ -30,7 +31,9 @@ enum {
     STORES_MAX = 16384,
     VIEWS_MAX = 8192,
     BUCKETS = 4096,
-    GAP = 1024, // between time stamps
+    GAP = 1024,            // between time stamps
+    SEQ_CST = THREADS_MAX, // in a view: how far in the one order
+    PLACES_FIRST,
     NAMED_MAX = 16384,
 };
 
@@ -39,8 +42,8 @@ struct store {
     uint64_t value;
     const struct view *carried; // NULL: none
     uint32_t stamp;
-    uint8_t thread;
-    bool followed; // by a read-modify-write, so by nothing else
+    uint32_t seq_cst; // its number in the one order; 0: not in it
+    bool followed;    // by a read-modify-write, so by nothing else
     const char *site;
 };
 
@@ -72,7 +75,7 @@ static uint32_t place_count;
 static struct bucket buckets[BUCKETS];
 static struct known knowns[NAMED_MAX];
 static uint32_t execution;
-static struct view latest_seq_cst;
+static uint32_t seq_cst_count; // stores in the one order
 
 // ---- Views ----
 
@@ -121,8 +124,8 @@ void memory_begin(void)
 {
     execution++;
     store_count = view_count = place_count = 0;
-    memset(&latest_seq_cst, 0, sizeof latest_seq_cst);
-    engine.threads[0].seen.used = THREADS_MAX;
+    seq_cst_count = 0;
+    engine.threads[0].seen.used = PLACES_FIRST;
 }
 
 static uint32_t hash(uintptr_t at)
@@ -166,7 +169,6 @@ static struct store *new_store(uint64_t value, uint32_t stamp, const char *site)
     *store = (struct store){
         .value = value,
         .stamp = stamp,
-        .thread = (uint8_t)engine.self->number,
         .site = site,
     };
     return store;
@@ -179,7 +181,7 @@ static struct place *new_place(uintptr_t at, size_t size)
     struct place *place = &places[place_count];
     *place = (struct place){
         .at = at,
-        .index = THREADS_MAX + place_count++,
+        .index = PLACES_FIRST + place_count++,
         .known = find_known(at),
         .newest = new_store(read_plain((void *)at, size), GAP, "at first"),
     };
@@ -250,15 +252,26 @@ struct want {
     const uint64_t *expected; // writes if it has this value
 };
 
-static uint32_t lowest_stamp(const struct place *place,
-                             enum explore_order order)
+// The latest seq_cst store of those up to `limit` in their order.
+static uint32_t seq_cst_stamp(const struct place *place, uint32_t limit)
+{
+    for (struct store *at = place->newest; at != NULL; at = at->older)
+        if (at->seq_cst != 0 && at->seq_cst <= limit)
+            return at->stamp;
+    return 0;
+}
+
+static uint32_t lowest_stamp(const struct place *place, const struct want *want)
 {
     const struct view *seen = &engine.self->seen;
     uint32_t index = place->index;
     uint32_t own = index < seen->used ? seen->at[index] : 0;
-    uint32_t all = latest_seq_cst.at[index];
+    bool loads = !want->writes && want->expected == NULL;
 
-    return order == ORDER_SEQ_CST && all > own ? all : own;
+    if (want->order != ORDER_SEQ_CST)
+        return own;
+    uint32_t all = seq_cst_stamp(place, loads ? seen->at[SEQ_CST] : UINT32_MAX);
+    return all > own ? all : own;
 }
 
 static bool may_meet(const struct store *store, const struct want *want)
@@ -271,7 +284,7 @@ static bool may_meet(const struct store *store, const struct want *want)
 
 static struct store *choose_store(struct place *place, struct want want)
 {
-    uint32_t lowest = lowest_stamp(place, want.order);
+    uint32_t lowest = lowest_stamp(place, &want);
     struct store *store = place->newest;
     uint32_t count = 1;
 
@@ -310,6 +323,8 @@ static void observe(const struct place *place, const struct store *store,
     raise_to(seen, place->index, store->stamp);
     if (acquires(order) && store->carried != NULL)
         view_join(seen, store->carried);
+    if (order == ORDER_SEQ_CST)
+        raise_to(seen, SEQ_CST, store->seq_cst);
 }
 
 // Puts a store behind another.
@@ -342,6 +357,10 @@ static void carry(const struct place *place, struct store *store,
     struct thread *self = engine.self;
 
     raise_to(&self->seen, place->index, store->stamp);
+    if (order == ORDER_SEQ_CST) {
+        store->seq_cst = ++seq_cst_count;
+        raise_to(&self->seen, SEQ_CST, store->seq_cst);
+    }
     store->carried = sequence;
     if (releases(order)) {
         struct view *view = copy_view(&self->seen);
@@ -350,8 +369,6 @@ static void carry(const struct place *place, struct store *store,
         store->carried = view;
         self->seen.at[self->number]++;
     }
-    if (order == ORDER_SEQ_CST)
-        raise_to(&latest_seq_cst, place->index, store->stamp);
 }
 
 // ---- Accesses ----
@@ -517,9 +534,11 @@ void port_barrier_heavy(void)
     if (!engine.active)
         return;
     engine_point(true, "heavy barrier");
+    struct view *all = &engine.self->seen;
     for (uint32_t i = 0; i < engine.count; i++)
-        join_places(&latest_seq_cst, &engine.threads[i].seen);
+        join_places(all, &engine.threads[i].seen);
+    raise_to(all, SEQ_CST, ++seq_cst_count);
     for (uint32_t i = 0; i < engine.count; i++)
-        join_places(&engine.threads[i].seen, &latest_seq_cst);
+        join_places(&engine.threads[i].seen, all);
     engine_trace("", "heavy barrier");
 }

@@ -206,22 +206,31 @@ static void wake_elsewhere(void)
 
 // ---- Handles: a slot used again ----
 
-static void spawn_again(void *arg)
+static void *expect_no_cancel(void *arg)
 {
-    (void)arg;
-    weft_task task = spawn(do_nothing, NULL);
-    explore_expect(weft_task_join(task, WEFT_NEVER, NULL) == 0);
+    explore_expect(weft_task_yield() == 0);
+    written++;
+    return arg;
+}
+
+// The second task has the first one's slot, if that is free by then.
+static void detach_and_spawn(void *arg)
+{
+    detach_it(arg);
+    weft_task task = spawn(expect_no_cancel, NULL);
+    explore_expect(weft_task_detach(task) == 0);
 }
 
 static void handle_stale(void)
 {
     begin(1);
+    written = 0;
     shared = spawn(do_nothing, NULL);
     explore_start("canceller", cancel_it, NULL);
-    explore_start("detacher", detach_it, NULL);
-    explore_start("spawner", spawn_again, NULL);
+    explore_start("spawner", detach_and_spawn, NULL);
     explore_join_all();
     explore_expect(weft_task_join(shared, 0, NULL) == -ESRCH);
+    explore_expect(written == 1);
     end();
 }
 
@@ -297,6 +306,59 @@ static void steal_children(void)
     end();
 }
 
+// The same where each task seems to run for long: `next` may be stolen too.
+static void steal_next(void)
+{
+    explore_set_step_ns(60000);
+    steal_children();
+}
+
+// ---- The end of all tasks ----
+
+static void drain(void *arg)
+{
+    (void)arg;
+    runtime_drain(&runtime);
+    explore_expect(runs == 2 && outcome == -ECANCELED);
+}
+
+static void drain_any(void *arg)
+{
+    (void)arg;
+    runtime_drain(&runtime);
+    explore_expect(runs == 0 || (runs == 2 && outcome == -ECANCELED));
+}
+
+static void *spawn_waiting(void *arg)
+{
+    int error = weft_task_spawn(NULL, await_event, arg, NULL);
+
+    explore_expect(error == 0 || error == -ESHUTDOWN);
+    return NULL;
+}
+
+static void drain_waiting(void)
+{
+    begin_waiting(1);
+    explore_start("stopper", drain, NULL);
+    explore_join_all();
+    end();
+}
+
+// The task that waits is spawned while the runtime ends, or not at all.
+static void drain_spawning(void)
+{
+    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
+
+    begin(1);
+    explore_expect(weft_event_init(&event, "e") == 0);
+    runs = 0;
+    explore_expect(weft_task_spawn(&options, spawn_waiting, NULL, NULL) == 0);
+    explore_start("stopper", drain_any, NULL);
+    explore_join_all();
+    end();
+}
+
 #define RUNTIME(name, protocol, fn)                                            \
     {                                                                          \
         name, protocol, fn, {1, 1}, {3, 2}, NULL, NULL                         \
@@ -313,6 +375,9 @@ const struct scenario runtime_scenarios[] = {
     LARGE("wake-elsewhere", "task state", wake_elsewhere),
     RUNTIME("cancel-waiting", "cancel", cancel_waiting),
     LARGE("cancel-or-wake", "cancel", cancel_or_wake),
+    LARGE("steal-next", "idle", steal_next),
+    RUNTIME("drain-waiting", "shutdown", drain_waiting),
+    RUNTIME("drain-spawning", "shutdown", drain_spawning),
     LARGE("handle-stale", "handles", handle_stale),
     RUNTIME("idle-one", "idle", idle_one),
     LARGE("idle-two", "idle", idle_two),
