@@ -25,7 +25,7 @@ import explore
 LIST = build.ROOT / "tests/explore/mutants.txt"
 QUICK_S = 120
 FULL_S = 600
-FULL_LIMIT = 400000
+FULL_LIMIT = 200000
 
 ORDERED = re.compile(r"\b(load|store|xchg|cas|add|sub|or)_"
                      r"(acquire|release|acq_rel|seq_cst)\(")
@@ -201,7 +201,7 @@ class Kit:
         command = shlex.split(self.compile[source]["command"])
         command = [f"-I{overlay}" if word.startswith("-I") and not done else
                    word for done, word in self.first_include(command)]
-        output = where / (source.name + ".o")
+        output = where / (str(source).replace("/", "!") + ".o")
         replaced = []
         skip = 0
         for index, word in enumerate(command):
@@ -239,17 +239,18 @@ class Kit:
         copy = overlay / Path(mutant.path).relative_to("src")
         copy.parent.mkdir(parents=True)
         copy.write_text(mutant.text)
-        objects = []
+        objects = {path: self.tree / entry["output"]
+                   for path, entry in self.compile.items()}
         for source in self.sources_of(mutant.path):
-            made = self.object_of(source, overlay, where)
-            if made is None:
+            objects[source] = self.object_of(source, overlay, where)
+            if objects[source] is None:
                 return None
-            objects.append(str(made))
+        library = where / "libexplored.a"
+        subprocess.run(["ar", "rcsP", str(library),
+                        *map(str, objects.values())], check=True)
         program = where / "explore"
-        command = self.link.replace(f"-o {explore.TARGET}", f"-o {program} "
-                                    + " ".join(objects), 1)
-        command = command.replace("-Wl,--no-undefined",
-                                  "-Wl,--allow-multiple-definition")
+        command = self.link.replace(f"-o {explore.TARGET}", f"-o {program}", 1)
+        command = command.replace("tests/explore/libexplored.a", str(library))
         done = subprocess.run(command, cwd=self.tree, shell=True, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return program if done.returncode == 0 else None

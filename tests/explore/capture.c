@@ -14,10 +14,11 @@
 #include "explore/explore.h"
 #include "task/waiter.h"
 
-enum { EPOCH = 1, COUNT = 5 };
+enum { COUNT = 5, EPOCHS = 2 };
 
 static weft_runtime runtime;
-static struct picture picture;
+static struct picture pictures[EPOCHS + 1]; // by epoch
+static bool waited[EPOCHS + 1]; // for all that was known when it was opened
 static struct task *task;
 static uint64_t waits;    // its state word, while it waits
 static atomic_u32 woken;  // how often
@@ -36,7 +37,7 @@ static void begin(void)
     weft_task handle;
 
     memset(&runtime, 0, sizeof runtime);
-    memset(&picture, 0, sizeof picture);
+    memset(pictures, 0, sizeof pictures);
     memset(task_epochs, 0, sizeof task_epochs); // of the last execution
     runtime.stack_class = STACK_CLASS_MIN;
     runtime.max_tasks = TABLE_MAX;
@@ -49,29 +50,48 @@ static void begin(void)
     task->wait_kind = WEFT_WAIT_SLEEP;
     task->wait_object = NULL;
     task->wait_deadline = WEFT_NEVER;
-    picture.runtime = &runtime;
-    picture.epoch = EPOCH;
-    picture.slots = load_relaxed(&runtime.table.used);
-    picture.store = store_new(picture.slots, 1);
-    picture.before = UINT64_MAX / 2;
+    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++) {
+        struct picture *picture = &pictures[epoch];
+        picture->runtime = &runtime;
+        picture->epoch = epoch;
+        picture->slots = load_relaxed(&runtime.table.used);
+        picture->store = store_new(picture->slots, 1);
+        picture->before = UINT64_MAX / 2;
+        explore_expect(picture->store != NULL);
+    }
     store_relaxed(&woken, 0);
     store_relaxed(&queued, 0);
-    explore_expect(picture.store != NULL);
 }
 
 static void end(void)
 {
-    store_free(picture.store);
+    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++)
+        store_free(pictures[epoch].store);
     runtime_close(&runtime);
     runtime_deinit(&runtime);
 }
 
-// The meeting opens the epoch; then the capture comes to the slot.
-static void open_and_capture(void *arg)
+// The meeting opens the epoch; then the capture comes to the slot. Of a waking
+// that the meeting has heard of nobody may say that it was later.
+static void open_and_capture(uint32_t epoch)
+{
+    waited[epoch] = load_acquire(&queued) == 0;
+    store_seq_cst(&task_epochs[task->tag], epoch);
+    explore_expect(capture_task(&pictures[epoch], NULL, task));
+}
+
+static void capture_once(void *arg)
 {
     (void)arg;
-    store_seq_cst(&task_epochs[task->tag], EPOCH);
-    explore_expect(capture_task(&picture, NULL, task));
+    open_and_capture(1);
+}
+
+static void capture_twice(void *arg)
+{
+    (void)arg;
+    open_and_capture(1);
+    store_seq_cst(&task_epochs[task->tag], 0);
+    open_and_capture(2);
 }
 
 // A worker, from the meeting on: captures what it takes before it runs it.
@@ -82,7 +102,7 @@ static void run_woken(void *arg)
         port_pause();
     if (load_acquire(&queued) == 0)
         return;
-    explore_expect(capture_task(&picture, NULL, task));
+    explore_expect(capture_task(&pictures[1], NULL, task));
     store_release(&task->state, STATE(COUNT + 1, 0, PHASE_RUNNING));
     task->wait_kind = WEFT_WAIT_NONE;
     task->wait_deadline = 0;
@@ -98,24 +118,20 @@ static void wake(void *arg)
     store_release(&queued, 1);
 }
 
-static const struct shape *shape_of(const struct record *record)
+// Exactly one record was kept, of the task as it was when the epoch was opened.
+// A waking that was not ordered before or after that counts as either.
+static void expect_record(uint32_t epoch)
 {
-    return (const struct shape *)picture.store->shapes.items + record->shape;
-}
+    struct store *store = pictures[epoch].store;
+    const struct record *record = store_record(store, task->index);
 
-// Exactly one record was kept, of the task as it was.
-static void expect_record(void)
-{
-    const struct record *record = store_record(picture.store, task->index);
-
-    explore_expect(load_relaxed(&woken) == 1);
     explore_expect(record->id == task->id);
     explore_expect(record->schedules == COUNT);
-    explore_expect(load_relaxed(&picture.store->shapes.count) == 1);
-    const struct shape *shape = shape_of(record);
-    explore_outcome(shape->state);
+    explore_expect(load_relaxed(&store->shapes.count) == 1);
+    const struct shape *shape =
+        (const struct shape *)store->shapes.items + record->shape;
     if (shape->state == WEFT_STATE_WAITING)
-        explore_expect(shape->wait == WEFT_WAIT_SLEEP);
+        explore_expect(waited[epoch] && shape->wait == WEFT_WAIT_SLEEP);
     else
         explore_expect(shape->state == WEFT_STATE_READY);
 }
@@ -123,22 +139,37 @@ static void expect_record(void)
 static void capture_woken(void)
 {
     begin();
-    explore_start("capturer", open_and_capture, NULL);
+    explore_start("capturer", capture_once, NULL);
     explore_start("waker", wake, NULL);
     explore_start("worker", run_woken, NULL);
     explore_join_all();
-    expect_record();
+    explore_expect(load_relaxed(&woken) == 1);
+    expect_record(1);
     end();
 }
 
 static void capture_contended(void)
 {
     begin();
-    explore_start("capturer", open_and_capture, NULL);
+    explore_start("capturer", capture_once, NULL);
     explore_start("waker", wake, NULL);
     explore_start("timer", wake, (void *)ETIMEDOUT);
     explore_join_all();
-    expect_record();
+    explore_expect(load_relaxed(&woken) == 1);
+    expect_record(1);
+    end();
+}
+
+static void capture_again(void)
+{
+    begin();
+    explore_start("capturer", capture_twice, NULL);
+    explore_start("waker", wake, NULL);
+    explore_start("timer", wake, (void *)ETIMEDOUT);
+    explore_join_all();
+    explore_expect(load_relaxed(&woken) == 1);
+    expect_record(1);
+    expect_record(2);
     end();
 }
 
@@ -151,5 +182,6 @@ const struct scenario capture_scenarios[] = {
      {3, 2},
      NULL,
      NULL},
+    {"capture-again", "capture", capture_again, {2, 1}, {3, 2}, NULL, NULL},
     {0},
 };
