@@ -258,24 +258,25 @@ class Kit:
 
 # ---- Putting them to the test ----
 
-def rounds(path, covered, every):
+def rounds(path, covered, every, quick):
     """Scenarios with their arguments: those of the file, then all others with
-    the small bounds, then those of the file with the whole ones."""
+    the small bounds, then those of the file with larger ones."""
     own = [entry for entry in every if entry[0] in covered[path]]
     others = [entry for entry in every if entry not in own]
     for entry in own + others:
         yield entry, ["--quick"], QUICK_S
-    for entry in own:
+    for entry in [] if quick else own:
         yield entry, ["--limit", str(FULL_LIMIT)], FULL_S
 
 
-def judge(mutant, kit, covered, every):
+def judge(mutant, kit, covered, every, quick):
     with tempfile.TemporaryDirectory(prefix="weft-mutant-") as where:
         program = kit.explorer_of(mutant, Path(where))
         if program is None:
             mutant.verdict, mutant.by = "broken", "it does not compile"
             return mutant
-        for entry, arguments, timeout in rounds(mutant.path, covered, every):
+        for entry, arguments, timeout in rounds(mutant.path, covered, every,
+                                                quick):
             found = explore.search(*entry, ["--quiet", *arguments], timeout,
                                    program)
             if not found.good:
@@ -285,7 +286,7 @@ def judge(mutant, kit, covered, every):
     return mutant
 
 
-def run(on_result, pattern=""):
+def run(on_result, pattern="", quick=False):
     """Judges all mutants whose name contains the pattern."""
     mutants, excuses = all_mutants()
     mutants = [mutant for mutant in mutants if pattern in mutant.key()]
@@ -295,7 +296,7 @@ def run(on_result, pattern=""):
              if entry[1] not in ("litmus", "self")]
 
     def one(mutant):
-        judge(mutant, kit, covered, every)
+        judge(mutant, kit, covered, every, quick)
         if mutant.verdict == "survived" and mutant.key() in excuses:
             mutant.verdict, mutant.by = "excused", excuses[mutant.key()]
         on_result(mutant)
@@ -312,11 +313,13 @@ def show(mutant):
 
 
 def main(arguments):
-    if len(arguments) > 1:
-        print("usage: mutate.py [PATTERN]", file=sys.stderr)
+    quick = "--quick" in arguments
+    patterns = [word for word in arguments if word != "--quick"]
+    if len(patterns) > 1:
+        print("usage: mutate.py [--quick] [PATTERN]", file=sys.stderr)
         return 64
     explore.make()
-    mutants = run(show, *arguments)
+    mutants = run(show, *patterns, quick=quick)
     counts = {}
     for mutant in mutants:
         counts[mutant.verdict] = counts.get(mutant.verdict, 0) + 1

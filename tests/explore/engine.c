@@ -73,7 +73,7 @@ void engine_trace(const char *site, const char *format, ...)
     va_list args;
     char text[160];
 
-    if (!engine.tracing)
+    if (!engine.tracing || !engine.begun)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -285,45 +285,61 @@ static bool all_pause(struct thread *self)
     return true;
 }
 
-// Those of whom one goes on when the caller cannot; of them *ret_ready without
-// a time-out.
-static uint32_t list_next(struct thread **ret_others, uint32_t *ret_ready)
+// Where nobody is ready, time passes: the earliest time-out comes first.
+static void put_earliest_first(struct thread **threads, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (threads[i]->deadline_ns < threads[0]->deadline_ns) {
+            struct thread *earlier = threads[i];
+            threads[i] = threads[0];
+            threads[0] = earlier;
+        }
+}
+
+// Those of whom one goes on when the caller cannot: first *ret_free of them who
+// need not be early.
+static uint32_t list_next(struct thread **ret_others, uint32_t *ret_free)
 {
     struct thread *self = engine.self;
     uint32_t ready = list_others(ret_others, false);
-    uint32_t count = ready;
+    uint32_t count = list_others(ret_others, true);
 
-    if (ready == 0 || engine.left.preemptions > 0) {
-        count = list_others(ret_others, true);
-        if (may_time_out(self))
-            ret_others[count++] = self;
-    }
-    *ret_ready = ready;
-    return count;
+    if (may_time_out(self))
+        ret_others[count++] = self;
+    if (ready == 0 && count > 0)
+        put_earliest_first(ret_others, count);
+    *ret_free = ready > 0 ? ready : count > 0;
+    return engine.left.preemptions > 0 ? count : *ret_free;
+}
+
+static bool some_are_ready(void)
+{
+    struct thread *others[THREADS_MAX];
+
+    return list_others(others, false) > 0;
 }
 
 // The caller cannot go on: another does. Returns once the caller may.
 static void yield(void)
 {
     struct thread *others[THREADS_MAX];
-    uint32_t ready;
-    uint32_t count = list_next(others, &ready);
+    uint32_t free;
 
-    if (ready == 0 && engine.pausing > 0) {
+    if (!some_are_ready() && engine.pausing > 0) {
         bool goes_on = all_pause(engine.self);
-        count = list_next(others, &ready);
-        if (goes_on && count == 0)
+        if (goes_on && list_next(others, &free) == 0)
             return;
     }
-    if (ready == 0 && all_ended()) {
+    if (!some_are_ready() && all_ended()) {
         engine.threads[0].state = THREAD_READY;
         switch_to(&engine.threads[0], true);
         return;
     }
+    uint32_t count = list_next(others, &free);
     if (count == 0)
         describe_block();
     uint32_t choice = engine_choose(CHOICE_YIELD, count);
-    if (ready > 0 && choice >= ready)
+    if (choice >= free)
         engine.left.preemptions--;
     resume(others[choice]);
 }
@@ -467,7 +483,7 @@ void explore_start_daemon(const char *name, void (*fn)(void *), void *arg)
 
 void explore_join_all(void)
 {
-    engine.running = true;
+    engine.begun = engine.running = true;
     engine.self->state = THREAD_JOINS;
     engine.self->joined = NULL;
     yield();
@@ -520,8 +536,7 @@ static void run_execution(void)
         engine.active = true;
         engine.scenario->run();
     }
-    engine.active = false;
-    engine.running = false;
+    engine.active = engine.begun = engine.running = false;
 }
 
 // True: go on with the next execution.

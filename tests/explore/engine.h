@@ -90,6 +90,7 @@ struct engine {
     struct bounds left;
     bool active;  // inside an execution
     bool tracing; // this one is printed
+    bool begun;   // all is set up
     bool running; // the threads run; not set up, not judged
     uint32_t step;
     uint32_t count; // of threads

@@ -20,14 +20,19 @@ static void run_worker(void *arg)
     (void)worker_main(arg);
 }
 
-static void begin(uint32_t workers)
+static void prepare(uint32_t workers)
 {
-    static const char *names[] = {"worker 0", "worker 1"};
-
     memset(&runtime, 0, sizeof runtime);
     runtime.stack_class = STACK_CLASS_MIN;
     runtime.max_tasks = TABLE_MAX;
     explore_expect(runtime_init(&runtime, workers) == 0);
+}
+
+static void begin(uint32_t workers)
+{
+    static const char *names[] = {"worker 0", "worker 1"};
+
+    prepare(workers);
     for (uint32_t i = 0; i < workers; i++)
         explore_start_daemon(names[i], run_worker, &runtime.workers[i]);
 }
@@ -234,6 +239,58 @@ static void handle_stale(void)
     end();
 }
 
+// A handle that says nothing but itself: the table orders all else. The slot
+// is in a segment that was not there before.
+static atomic_u64 published;
+
+static void spawn_and_publish(void *arg)
+{
+    (void)arg;
+    store_relaxed(&published, spawn(do_nothing, NULL).id);
+}
+
+static void cancel_published(void *arg)
+{
+    weft_task task = {load_relaxed(&published)};
+
+    (void)arg;
+    int error = weft_task_cancel(task);
+    explore_expect(error == 0 || error == -ESRCH);
+}
+
+static void handle_fresh(void)
+{
+    prepare(1);
+    store_relaxed(&published, 0);
+    for (int i = 0; i < SEGMENT_SLOTS; i++)
+        (void)spawn(do_nothing, NULL);
+    explore_start("spawner", spawn_and_publish, NULL);
+    explore_start("canceller", cancel_published, NULL);
+    explore_join_all();
+    runtime_close(&runtime);
+    runtime_deinit(&runtime);
+}
+
+// A runtime is taken apart when no call by handle is inside any more.
+static void close_runtime(void *arg)
+{
+    (void)arg;
+    runtime_close(&runtime);
+    runtime.table.segments = NULL;
+}
+
+static void handle_closed(void)
+{
+    prepare(1);
+    _Atomic(struct segment *) *segments = runtime.table.segments;
+    shared = spawn(do_nothing, NULL);
+    explore_start("canceller", cancel_it, NULL);
+    explore_start("closer", close_runtime, NULL);
+    explore_join_all();
+    runtime.table.segments = segments;
+    runtime_deinit(&runtime);
+}
+
 // ---- Work, and those who sleep ----
 
 static void spawn_one(void *arg)
@@ -378,6 +435,8 @@ const struct scenario runtime_scenarios[] = {
     LARGE("steal-next", "idle", steal_next),
     RUNTIME("drain-waiting", "shutdown", drain_waiting),
     RUNTIME("drain-spawning", "shutdown", drain_spawning),
+    RUNTIME("handle-fresh", "handles", handle_fresh),
+    RUNTIME("handle-closed", "handles", handle_closed),
     LARGE("handle-stale", "handles", handle_stale),
     RUNTIME("idle-one", "idle", idle_one),
     LARGE("idle-two", "idle", idle_two),
