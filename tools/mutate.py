@@ -259,14 +259,18 @@ class Kit:
 # ---- Putting them to the test ----
 
 def rounds(path, covered, every, quick):
-    """Scenarios with their arguments: those of the file, then all others with
-    the small bounds, then those of the file with larger ones."""
+    """Scenarios with their arguments: those of the file with the small bounds,
+    and, unless it is to be quick, with larger ones; then all others."""
     own = [entry for entry in every if entry[0] in covered[path]]
     others = [entry for entry in every if entry not in own]
-    for entry in own + others:
+    for entry in own:
         yield entry, ["--quick"], QUICK_S
-    for entry in [] if quick else own:
+    if quick:
+        return
+    for entry in own:
         yield entry, ["--limit", str(FULL_LIMIT)], FULL_S
+    for entry in others:
+        yield entry, ["--quick"], QUICK_S
 
 
 def judge(mutant, kit, covered, every, quick):

@@ -10,14 +10,15 @@
 enum {
     THREADS_MAX = 8,
     PLACES_MAX = 503,
-    VIEW_MAX = THREADS_MAX + 1 + PLACES_MAX, // see memory.c
+    VIEW_MAX = THREADS_MAX + 1 + PLACES_MAX,
     STEPS_MAX = 20000,
     CHOICES_MAX = 4096,
     LOCALS_MAX = 512,
 };
 
 // What one has seen: of each thread its clock, then how far in the order of the
-// seq_cst stores, then of each atomic the newest store known, by time stamp. Entries from `used` on are 0.
+// seq_cst stores, then of each atomic the newest store known, by time stamp.
+// Entries from `used` on are 0.
 struct view {
     uint32_t used;
     uint32_t at[VIEW_MAX];

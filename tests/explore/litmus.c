@@ -169,7 +169,7 @@ WW(seq_cst, store_seq_cst)
 WRC(relaxed, store_relaxed, load_relaxed)
 WRC(ordered, store_release, load_acquire)
 
-// ---- A seq_cst load after a weaker one need not come after what that read. ----
+// ---- A seq_cst load after a weaker one: perhaps before what that read. ----
 
 #define AFTER(order, load)                                                     \
     THREAD(after_b_##order, r[0] = load(&x); r[1] = load_seq_cst(&y);)         \
