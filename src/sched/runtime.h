@@ -18,7 +18,11 @@
 
 enum {
     WORKERS_MAX = 1024,
+#ifdef WEFT_EXPLORE
+    RUNTIMES_MAX = 1, // each execution's has the same tag
+#else
     RUNTIMES_MAX = 255, // tags are 8 bits, and 0 means none
+#endif
     DUMP_THREADS_MAX = 64,
 };
 
