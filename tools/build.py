@@ -38,6 +38,9 @@ MEASURED = {
     "coverage": ("gcc -O0, counting lines and branches", "gcc", "g++",
                  ["--buildtype=debug", "-Doptimization=0", "-Db_ndebug=true",
                   "-Db_coverage=true", "-Dc_args=-fprofile-update=atomic"]),
+    "fuzz": ("clang -O1, libFuzzer, ASan and UBSan", "clang", "clang++",
+             CHECKED + ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+                        "-Dfuzz=true"]),
 }
 
 

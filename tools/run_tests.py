@@ -3,8 +3,9 @@
 #
 # A step is a build variant with the meson tests that belong to it, or one of
 # the runners that print TAP by themselves: the house rules, the models, the
-# aarch64 machine, the demo. The last line printed is `N passed, N failed`,
-# with `, N skipped` when there are any; a count is one of test cases.
+# explorer, the aarch64 machine, the demo. With --long there are more of both.
+# The last line printed is `N passed, N failed`, with `, N skipped` when there
+# are any; a count is one of test cases.
 import json
 import os
 import signal
@@ -22,9 +23,9 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak"}, 1),
     "clang": (EVERYWHERE, 1),
-    "asan": (EVERYWHERE | {"e2e", "faults"}, 4),
+    "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE, 6),
     "hostile": (EVERYWHERE | {"faults"}, 3),
 }
@@ -41,10 +42,19 @@ RUNNERS = {
               ["python3", "tools/check.py", "--tap"], 600),
     "model": ("the protocols' models under Spin",
               ["python3", "tests/model/run.py"], 600),
+    "explore": ("the lock-free files under the explorer",
+                ["python3", "tools/explore.py"], 600),
     "vm": ("the unit tests on aarch64, in a virtual machine",
            ["tests/vm/run"], 600),
     "demo": ("the demo, judged", ["python3", "tools/demo.py", "--tap"], 180),
 }
+
+# The same, with --long alone; and the suite of tests that run so.
+LONG_RUNNERS = {
+    "prove": ("the explorer's whole search, and the mutants",
+              ["python3", "tools/prove.py", "--tap"], 4 * 3600),
+}
+LONG_SUITE = "long"
 
 HEARTBEAT_S = 15
 LOG_LINES = 40
@@ -252,8 +262,12 @@ def leave(number, _):
 
 
 def main(arguments):
+    if "--long" in arguments:
+        arguments.remove("--long")
+        RUNNERS.update(LONG_RUNNERS)
+        SUITES["release"][0].add(LONG_SUITE)
     if len(arguments) > 1:
-        print("usage: run_tests.py [FILTER]", file=sys.stderr)
+        print("usage: run_tests.py [--long] [FILTER]", file=sys.stderr)
         return 64
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, leave)

@@ -72,6 +72,7 @@ static struct weft_dump *new_dump(const struct weft_runtime *runtime)
     if (dump == NULL)
         return NULL;
     store_relaxed(&dump->references, 1); // not shared yet
+    dump->entry = (uintptr_t)task_entry;
     dump->worker_count = runtime->worker_count;
     dump->workers = malloc(dump->worker_count * sizeof *dump->workers);
     dump->runtime = strdup(runtime->name);

@@ -23,6 +23,10 @@
 typedef _Atomic(uint32_t) atomic_u32;
 typedef _Atomic(uint64_t) atomic_u64;
 
+#ifdef WEFT_EXPLORE
+#include "port/port_explore.h"
+#else
+
 #define load_relaxed(p) atomic_load_explicit(p, memory_order_relaxed)
 #define load_acquire(p) atomic_load_explicit(p, memory_order_acquire)
 #define load_seq_cst(p) atomic_load_explicit(p, memory_order_seq_cst)
@@ -82,6 +86,8 @@ static inline void port_pause(void)
 #endif
 }
 
+#endif // WEFT_EXPLORE
+
 // ---- Waiting. ----
 
 // Sleeps while *word is `expected`, until woken or the deadline (monotonic, or
@@ -106,6 +112,7 @@ extern bool port_has_counter;
 // A cheap counter that grows steadily and alike on all processors: the time
 // stamp counter where the kernel trusts it, CLOCK_MONOTONIC otherwise. Inline:
 // it stands on the path of every switch. Async-signal-safe.
+#ifndef WEFT_EXPLORE
 static inline uint64_t port_ticks(void)
 {
 #if defined(__x86_64__)
@@ -118,6 +125,7 @@ static inline uint64_t port_ticks(void)
 #endif
     return (uint64_t)port_now();
 }
+#endif
 
 // The time span of a number of ticks, by the rate measured since the start of
 // the process, to 100 ns or 1 in 10,000. In the first millisecond of the

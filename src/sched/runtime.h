@@ -18,7 +18,11 @@
 
 enum {
     WORKERS_MAX = 1024,
+#ifdef WEFT_EXPLORE
+    RUNTIMES_MAX = 1, // each execution's has the same tag
+#else
     RUNTIMES_MAX = 255, // tags are 8 bits, and 0 means none
+#endif
     DUMP_THREADS_MAX = 64,
 };
 
@@ -163,6 +167,7 @@ struct weft_runtime {
     atomic_u32 trace_asked; // enum; dump/rendezvous.c, seq_cst there
     const struct trace_ops *trace; // NULL: no dumps
     void *dumps;                   // dump's own
+    const void *beacon;            // dump's own: links it into each program
     void *rules;                   // dump's own
     void *watch;                   // report's own
     // The watchdog has seen a sign that something may be wrong: called in its
@@ -196,6 +201,9 @@ struct task *task_self(void);
 
 // The runtime of a task that has not ended.
 struct weft_runtime *runtime_of(const struct task *task);
+
+// Each runtime at its tag: R1 in runtime.c.
+extern _Atomic(struct weft_runtime *) runtime_registry[RUNTIMES_MAX + 1];
 
 // How many runtimes there are; a moment old.
 uint32_t runtime_count(void);
