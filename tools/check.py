@@ -19,7 +19,7 @@ import build
 
 FOLDERS = ["include/weft", "src/port", "src/base", "src/task", "src/driver",
            "src/sched", "src/sync", "src/io", "src/dump", "src/report",
-           "src/remote"]
+           "src/remote", "src/command"]
 MAX_COLUMNS = 80
 MAX_LINES = 1000
 
@@ -234,8 +234,9 @@ LISTS = [
      True),
     ("examples/", (".c",), "examples/meson.build", "examples/", True),
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
+    ("tests/fuzz/", (".c",), "tests/fuzz/meson.build", "tests/fuzz/", False),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
-     for suite in ("unit", "interface", "stress", "e2e", "tools")]
+     for suite in ("unit", "interface", "stress", "e2e", "soak", "tools")]
 
 
 def rule_listed(tree):

@@ -23,11 +23,11 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak"}, 1),
     "clang": (EVERYWHERE, 1),
-    "asan": (EVERYWHERE | {"e2e"}, 4),
+    "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE, 6),
-    "hostile": (EVERYWHERE, 3),
+    "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
 SANITIZER_ENV = {
@@ -142,9 +142,8 @@ def no_randomization():
     return prefix if works.returncode == 0 else []
 
 
-def meson_tests(variant, pattern):
+def meson_tests(variant, pattern, suites):
     """The tests of a configured variant whose name contains the pattern."""
-    suites, _ = SUITES[variant]
     listing = subprocess.run(
         ["meson", "introspect", "--tests", str(build.directory(variant))],
         stdout=subprocess.PIPE, check=True, text=True).stdout
@@ -174,8 +173,7 @@ def compile_for(variant, tests, pattern):
         build.compile(variant, sorted(needed))
 
 
-def run_one(name, test, variant, prefix):
-    _, slowness = SUITES[variant]
+def run_one(name, test, slowness, prefix):
     env = {**os.environ, **SANITIZER_ENV, **test["env"]}
     return tap.run(name.split("/")[-1], prefix + test["cmd"], env,
                    test["workdir"] or build.ROOT, test["timeout"] * slowness,
@@ -189,7 +187,7 @@ def run_programs(variant, tests, tally):
 
     def run_and_count(entry):
         name, test = entry
-        tally.add(name, run_one(name, test, variant, prefix))
+        tally.add(name, run_one(name, test, SUITES[variant][1], prefix))
         done[0] += 1
 
     with Heartbeat(lambda: f"{done[0]} of {len(tests)} programs"):
@@ -206,7 +204,7 @@ def run_programs(variant, tests, tally):
 def variant_step(variant, pattern, tally):
     try:
         build.configure(variant)
-        tests = meson_tests(variant, pattern)
+        tests = meson_tests(variant, pattern, SUITES[variant][0])
         if not tests:
             if not pattern:
                 tally.fail(variant, "(the build has no tests)")

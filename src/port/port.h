@@ -12,6 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#endif
+#endif
+
 // ---- Atomics. The order is in the name. No stand-alone fences. ----
 
 typedef _Atomic(uint32_t) atomic_u32;
@@ -127,6 +133,18 @@ static inline uint64_t port_ticks(void)
 int64_t port_ticks_to_ns(uint64_t ticks);
 
 // ---- Memory for stacks and tables. ----
+
+// Tells MemorySanitizer of memory that the system has filled by a call which it
+// does not know (in clang 14: fstat, lstat, epoll_pwait2).
+static inline void port_filled(const void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+    __msan_unpoison(start, bytes);
+#endif
+#endif
+}
 
 // Reserves zeroed memory, committed at first touch, not shared with forked
 // children when `stacks`, aligned to `align` (a power of two). NULL: no memory.

@@ -97,6 +97,14 @@ static void capture(struct model *model, struct standing_result *ret_result)
     capture_on(model, model->lo, model->hi, ret_result);
 }
 
+static void assert_running(const struct standing_result *result)
+{
+    if (result->how != STANDING_RUNNING)
+        print_message("# not seen running: %s\n",
+                      result->why == NULL ? "in a call" : result->why);
+    assert_int_equal(result->how, STANDING_RUNNING);
+}
+
 // Captures until the thread sits in a certain system call.
 static void capture_in(struct model *model, long call,
                        struct standing_result *ret_result)
@@ -339,16 +347,23 @@ NOINLINE static void do_spin(struct model *model)
     sink++;
 }
 
+static void start_spinning(struct model *model, void (*act)(struct model *))
+{
+    start(model, act);
+    while (!atomic_load(&model->turns))
+        (void)usleep(100);
+}
+
 static void test_running(void **state)
 {
     struct model model;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     for (int i = 0; i < 200; i++) {
         struct standing_result result;
         capture(&model, &result);
-        assert_int_equal(result.how, STANDING_RUNNING);
+        assert_running(&result);
         assert_int_equal(result.call, -1);
         if (!UNDER_TSAN) // standing.c
             assert_whole(&result, do_spin);
@@ -418,11 +433,9 @@ static void test_deep(void **state)
     (void)state;
     if (UNDER_TSAN)
         skip_because("handlers run late under ThreadSanitizer");
-    start(&model, do_deep);
-    while (!atomic_load(&model.turns))
-        (void)usleep(100);
+    start_spinning(&model, do_deep);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     assert_true(result.memory.hi < model.hi);
     assert_true(has_frame(&result, do_spin, &end_));
     assert_int_equal(end_, UNWIND_OUTSIDE);
@@ -481,7 +494,7 @@ static void test_handler_taken(void **state)
     struct model model;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     capture(&model, &result); // from then on ours is there
     assert_int_equal(sigaction(SIGURG, &action, &ours), 0);
     capture(&model, &result);
@@ -489,7 +502,7 @@ static void test_handler_taken(void **state)
     assert_non_null(strstr(result.why, "another handler"));
     assert_int_equal(sigaction(SIGURG, &ours, NULL), 0);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     end(&model);
     assert_int_equal(strangers, 0);
 }
@@ -511,14 +524,14 @@ static void test_chained(void **state)
 
     (void)state;
     unsigned before = atomic_load(&earlier);
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     capture(&model, &result);
     assert_int_equal(atomic_load(&earlier), before);
     assert_int_equal(pthread_kill(model.thread, SIGURG), 0);
     while (atomic_load(&earlier) == before)
         (void)usleep(100);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     end(&model);
     assert_int_equal(atomic_load(&earlier), before + 1);
 }
@@ -577,7 +590,7 @@ static void test_late(void **state)
     cpu_set_t before;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     share_processor(&model, &before);
     for (int i = 0; i < 200; i++) {
         struct standing_result result;
@@ -588,7 +601,7 @@ static void test_late(void **state)
         else if (!UNDER_TSAN) // standing.c
             assert_whole(&result, do_spin);
         capture(&model, &result);
-        assert_int_equal(result.how, STANDING_RUNNING);
+        assert_running(&result);
         if (!UNDER_TSAN)
             assert_whole(&result, do_spin);
     }
