@@ -15,24 +15,25 @@ JOBS = len(os.sched_getaffinity(0))
 
 OPTIMIZED = ["--buildtype=debugoptimized", "-Dwerror=true"]
 CHECKED = ["--buildtype=debug", "-Doptimization=1"]  # gcc warns falsely there
+NO_SIM = ["-Dsimulator=false"]  # it would compile everything twice
 
 # Name -> what it is, the compilers, and the arguments to meson. `release` is
 # what users get, so the benchmarks and the demo use it too.
 VARIANTS = {
     "release": ("gcc -O2", "gcc", "g++", OPTIMIZED + ["-Db_ndebug=true"]),
-    "clang": ("clang -O2", "clang", "clang++", OPTIMIZED),
+    "clang": ("clang -O2", "clang", "clang++", OPTIMIZED + NO_SIM),
     "asan": ("gcc -O1, ASan and UBSan", "gcc", "g++",
-             CHECKED + ["-Db_sanitize=address,undefined"]),
+             CHECKED + NO_SIM + ["-Db_sanitize=address,undefined"]),
     "tsan": ("clang -O1, TSan", "clang", "clang++",
-             CHECKED + ["-Db_sanitize=thread", "-Db_lundef=false"]),
+             CHECKED + NO_SIM + ["-Db_sanitize=thread", "-Db_lundef=false"]),
     "hostile": ("gcc -O1, built to break", "gcc", "g++",
-                CHECKED + ["-Dhostile=true"]),
+                CHECKED + NO_SIM + ["-Dhostile=true"]),
 }
 
 # The same of those that are no product and are not tested: only measured.
 MEASURED = {
     "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
-             VARIANTS["release"][3] + ["-Dbare=true"]),
+             VARIANTS["release"][3] + NO_SIM + ["-Dbare=true"]),
 }
 
 

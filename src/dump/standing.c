@@ -100,8 +100,7 @@ struct standing {
     uint64_t bytes[BYTES_MAX / sizeof(uint64_t)];
 };
 
-static __thread struct standing *mine
-    __attribute__((tls_model("initial-exec")));
+PORT_THREAD_VARIABLE(struct standing *, mine);
 
 // ---- Copying ----
 

@@ -12,23 +12,73 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// ---- Steps and what each thread has of its own. ----
+
+// In the simulator's library (src/sim) each ordered access is a step: there a
+// simulation may go on with another thread. A file whose steps would be as many
+// as addresses happen to decide, which no seed fixes, defines PORT_STEPLESS.
+// Elsewhere a step is nothing.
+#ifdef WEFT_SIM
+extern __thread uint64_t port_steps_left
+    __attribute__((tls_model("initial-exec")));
+void port_steps_end(void);
+void port_variable(void *(*address)(void), size_t size);
+#endif
+#if defined(WEFT_SIM) && !defined(PORT_STEPLESS)
+static inline void port_step(void)
+{
+    if (--port_steps_left == 0)
+        port_steps_end();
+}
+#else
+#define port_step() ((void)0)
+#endif
+
+// Defines a variable of which each thread has its own, zero at first. A
+// simulation, whose threads share one of the system's, keeps them apart.
+#define PORT_THREAD_LOCAL                                                      \
+    static __thread __attribute__((tls_model("initial-exec")))
+#ifdef WEFT_SIM
+#define PORT_THREAD_VARIABLE(type, name)                                       \
+    PORT_THREAD_LOCAL type name;                                               \
+    static void *address_of_##name(void)                                       \
+    {                                                                          \
+        return &name;                                                          \
+    }                                                                          \
+    __attribute__((constructor)) static void announce_##name(void)             \
+    {                                                                          \
+        port_variable(address_of_##name, sizeof name);                         \
+    }                                                                          \
+    static void *address_of_##name(void)
+#else
+#define PORT_THREAD_VARIABLE(type, name) PORT_THREAD_LOCAL type name
+#endif
+
 // ---- Atomics. The order is in the name. No stand-alone fences. ----
 
 typedef _Atomic(uint32_t) atomic_u32;
 typedef _Atomic(uint64_t) atomic_u64;
 
 #define load_relaxed(p) atomic_load_explicit(p, memory_order_relaxed)
-#define load_acquire(p) atomic_load_explicit(p, memory_order_acquire)
-#define load_seq_cst(p) atomic_load_explicit(p, memory_order_seq_cst)
+#define load_acquire(p)                                                        \
+    (port_step(), atomic_load_explicit(p, memory_order_acquire))
+#define load_seq_cst(p)                                                        \
+    (port_step(), atomic_load_explicit(p, memory_order_seq_cst))
 
 #define store_relaxed(p, v) atomic_store_explicit(p, v, memory_order_relaxed)
-#define store_release(p, v) atomic_store_explicit(p, v, memory_order_release)
-#define store_seq_cst(p, v) atomic_store_explicit(p, v, memory_order_seq_cst)
+#define store_release(p, v)                                                    \
+    (port_step(), atomic_store_explicit(p, v, memory_order_release))
+#define store_seq_cst(p, v)                                                    \
+    (port_step(), atomic_store_explicit(p, v, memory_order_seq_cst))
 
-#define xchg_acquire(p, v) atomic_exchange_explicit(p, v, memory_order_acquire)
-#define xchg_release(p, v) atomic_exchange_explicit(p, v, memory_order_release)
-#define xchg_acq_rel(p, v) atomic_exchange_explicit(p, v, memory_order_acq_rel)
-#define xchg_seq_cst(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
+#define xchg_acquire(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_acquire))
+#define xchg_release(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_release))
+#define xchg_acq_rel(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_acq_rel))
+#define xchg_seq_cst(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_seq_cst))
 
 // On failure *expected holds what was found, loaded with relaxed order (with
 // acquire or seq_cst order in the last two).
@@ -36,26 +86,35 @@ typedef _Atomic(uint64_t) atomic_u64;
     atomic_compare_exchange_strong_explicit(                                   \
         p, expected, v, memory_order_relaxed, memory_order_relaxed)
 #define cas_acquire(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_acquire, memory_order_relaxed)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_acquire, memory_order_relaxed))
 #define cas_release(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_release, memory_order_relaxed)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_release, memory_order_relaxed))
 #define cas_acq_rel(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_acq_rel, memory_order_acquire)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_acq_rel, memory_order_acquire))
 #define cas_seq_cst(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_seq_cst, memory_order_seq_cst)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_seq_cst, memory_order_seq_cst))
 
 // They return the value before.
 #define add_relaxed(p, n) atomic_fetch_add_explicit(p, n, memory_order_relaxed)
-#define add_acq_rel(p, n) atomic_fetch_add_explicit(p, n, memory_order_acq_rel)
-#define add_seq_cst(p, n) atomic_fetch_add_explicit(p, n, memory_order_seq_cst)
+#define add_acq_rel(p, n)                                                      \
+    (port_step(), atomic_fetch_add_explicit(p, n, memory_order_acq_rel))
+#define add_seq_cst(p, n)                                                      \
+    (port_step(), atomic_fetch_add_explicit(p, n, memory_order_seq_cst))
 #define sub_relaxed(p, n) atomic_fetch_sub_explicit(p, n, memory_order_relaxed)
-#define sub_acq_rel(p, n) atomic_fetch_sub_explicit(p, n, memory_order_acq_rel)
-#define sub_seq_cst(p, n) atomic_fetch_sub_explicit(p, n, memory_order_seq_cst)
-#define or_seq_cst(p, n) atomic_fetch_or_explicit(p, n, memory_order_seq_cst)
+#define sub_acq_rel(p, n)                                                      \
+    (port_step(), atomic_fetch_sub_explicit(p, n, memory_order_acq_rel))
+#define sub_seq_cst(p, n)                                                      \
+    (port_step(), atomic_fetch_sub_explicit(p, n, memory_order_seq_cst))
+#define or_seq_cst(p, n)                                                       \
+    (port_step(), atomic_fetch_or_explicit(p, n, memory_order_seq_cst))
 
 // An asymmetric fence: of a thread that calls light between a store and a load,
 // and one that calls heavy between its store and load, at least one sees the
@@ -67,6 +126,9 @@ static inline void port_barrier_light(void)
 void port_barrier_heavy(void);
 
 // Tells the processor that this is a waiting loop.
+#ifdef WEFT_SIM
+void port_pause(void);
+#else
 static inline void port_pause(void)
 {
 #if defined(__x86_64__)
@@ -75,6 +137,7 @@ static inline void port_pause(void)
     __asm__ volatile("yield");
 #endif
 }
+#endif
 
 // ---- Waiting. ----
 
@@ -100,6 +163,9 @@ extern bool port_has_counter;
 // A cheap counter that grows steadily and alike on all processors: the time
 // stamp counter where the kernel trusts it, CLOCK_MONOTONIC otherwise. Inline:
 // it stands on the path of every switch. Async-signal-safe.
+#ifdef WEFT_SIM
+uint64_t port_ticks(void); // nanoseconds
+#else
 static inline uint64_t port_ticks(void)
 {
 #if defined(__x86_64__)
@@ -112,6 +178,7 @@ static inline uint64_t port_ticks(void)
 #endif
     return (uint64_t)port_now();
 }
+#endif
 
 // The time span of a number of ticks, by the rate measured since the start of
 // the process, to 100 ns or 1 in 10,000. In the first millisecond of the

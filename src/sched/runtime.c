@@ -68,9 +68,14 @@ uint32_t runtime_count(void)
     return count;
 }
 
+struct weft_runtime *runtime_at(uint32_t tag)
+{
+    return load_acquire(&registry[tag]); // R1
+}
+
 struct weft_runtime *runtime_of(const struct task *task)
 {
-    return load_acquire(&registry[task->tag]); // R1
+    return runtime_at(task->tag);
 }
 
 struct task *task_visit(weft_task handle, struct visit *ret_visit)

@@ -195,6 +195,9 @@ struct task *task_self(void);
 // The runtime of a task that has not ended.
 struct weft_runtime *runtime_of(const struct task *task);
 
+// The runtime of a tag, or NULL. For callers that know that none ends now.
+struct weft_runtime *runtime_at(uint32_t tag);
+
 // How many runtimes there are; a moment old.
 uint32_t runtime_count(void);
 
