@@ -7,6 +7,8 @@
 // dump of a fresh process.
 //
 //   dump-total   ms from the call of weft_dump_take to its return.
+//   dump-total-again  the same for a second dump, for which the system has the
+//                memory at hand that the first has given back.
 //   dump-pause   ms from the first worker's stopping to the release of all.
 //   dump-slice   ms: the longest time that a thread captured at a stretch.
 //   dump-gap     ms: the 99th percentile of the times between two runs of a
@@ -168,6 +170,7 @@ static void run_dump(const struct point *point, double *ret_values)
     ret_values[4] = quantile_ms(workers, DUMPING, 0.999);
     ret_values[5] = quantile_ms(workers, QUIET, 0.999);
     ret_values[6] = worst_ms(workers, DUMPING);
+    ret_values[7] = take(runtime, tasks, &info);
 }
 
 // ---- Memory ----
@@ -214,7 +217,8 @@ void bench_dump(const struct settings *settings)
 {
     struct point point = {
         .names = {"dump-total", "dump-pause", "dump-slice", "dump-gap",
-                  "dump-gap-p999", "dump-gap-p999-quiet", "dump-gap-worst"},
+                  "dump-gap-p999", "dump-gap-p999-quiet", "dump-gap-worst",
+                  "dump-total-again"},
         .unit = "ms",
         .params = {{"tasks", 0, NULL}, {"workers", settings->workers, NULL}},
         .run = run_dump,

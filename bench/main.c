@@ -41,6 +41,7 @@ static const struct {
     {"dump-gap-p999", bench_dump},
     {"dump-gap-p999-quiet", bench_dump},
     {"dump-gap-worst", bench_dump},
+    {"dump-total-again", bench_dump},
     {"dump-memory", bench_dump_memory},
     {"dump-names", bench_dump_names},
     {"dump-hostile", bench_dump_hostile},

@@ -30,6 +30,7 @@ enum { TRIES = 100 };
 static const char NO_MEMORY[] = "there was no memory for it";
 static const char ITSELF[] =
     "it takes this dump by itself: no thread to be had";
+static const char ENDED[] = "it ended while it was looked for";
 static const char MOVED[] = "it came and went while it was looked for";
 
 enum turn { OPEN, BUSY, DONE };
@@ -315,9 +316,13 @@ void missing_take(const struct picture *picture, struct cfi_cache *cache,
         if (!all)
             (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
     } while (!all && port_now() < deadline_ns);
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i].asked) // late, or there was another way
-            (void)use_answer(picture, cache, &list[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        struct missing *missing = &list[i];
+        if (missing->asked) // late, or there was another way
+            (void)use_answer(picture, cache, missing);
+        if (missing->task != NULL && has_ended(missing))
+            missing->where.why = ENDED; // if it is not found
+    }
 }
 
 void missing_capture(const struct picture *picture, struct missing *list,

@@ -97,6 +97,14 @@ static void capture(struct model *model, struct standing_result *ret_result)
     capture_on(model, model->lo, model->hi, ret_result);
 }
 
+static void assert_running(const struct standing_result *result)
+{
+    if (result->how != STANDING_RUNNING)
+        print_message("# not seen running: %s\n",
+                      result->why == NULL ? "in a call" : result->why);
+    assert_int_equal(result->how, STANDING_RUNNING);
+}
+
 // Captures until the thread sits in a certain system call.
 static void capture_in(struct model *model, long call,
                        struct standing_result *ret_result)
@@ -348,7 +356,7 @@ static void test_running(void **state)
     for (int i = 0; i < 200; i++) {
         struct standing_result result;
         capture(&model, &result);
-        assert_int_equal(result.how, STANDING_RUNNING);
+        assert_running(&result);
         assert_int_equal(result.call, -1);
         if (!UNDER_TSAN) // standing.c
             assert_whole(&result, do_spin);
@@ -422,7 +430,7 @@ static void test_deep(void **state)
     while (!atomic_load(&model.turns))
         (void)usleep(100);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     assert_true(result.memory.hi < model.hi);
     assert_true(has_frame(&result, do_spin, &end_));
     assert_int_equal(end_, UNWIND_OUTSIDE);
@@ -489,7 +497,7 @@ static void test_handler_taken(void **state)
     assert_non_null(strstr(result.why, "another handler"));
     assert_int_equal(sigaction(SIGURG, &ours, NULL), 0);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     end(&model);
     assert_int_equal(strangers, 0);
 }
@@ -518,7 +526,7 @@ static void test_chained(void **state)
     while (atomic_load(&earlier) == before)
         (void)usleep(100);
     capture(&model, &result);
-    assert_int_equal(result.how, STANDING_RUNNING);
+    assert_running(&result);
     end(&model);
     assert_int_equal(atomic_load(&earlier), before + 1);
 }
@@ -588,7 +596,7 @@ static void test_late(void **state)
         else if (!UNDER_TSAN) // standing.c
             assert_whole(&result, do_spin);
         capture(&model, &result);
-        assert_int_equal(result.how, STANDING_RUNNING);
+        assert_running(&result);
         if (!UNDER_TSAN)
             assert_whole(&result, do_spin);
     }
