@@ -36,6 +36,7 @@ static inline void port_step(void)
 
 // Defines a variable of which each thread has its own, zero at first. A
 // simulation, whose threads share one of the system's, keeps them apart.
+// NOLINTBEGIN(bugprone-macro-parentheses): a type
 #define PORT_THREAD_LOCAL                                                      \
     static __thread __attribute__((tls_model("initial-exec")))
 #ifdef WEFT_SIM
@@ -53,6 +54,7 @@ static inline void port_step(void)
 #else
 #define PORT_THREAD_VARIABLE(type, name) PORT_THREAD_LOCAL type name
 #endif
+// NOLINTEND(bugprone-macro-parentheses)
 
 // ---- Atomics. The order is in the name. No stand-alone fences. ----
 

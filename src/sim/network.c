@@ -694,11 +694,11 @@ int net_poller_new(void)
     return -EMFILE;
 }
 
-void net_poller_free(int poller)
+void net_poller_free(int number)
 {
-    net.pollers[poller].used = false;
+    net.pollers[number].used = false;
     for (uint32_t i = 0; i < net.used; i++)
-        if (net.sockets[i].poller == poller)
+        if (net.sockets[i].poller == number)
             net.sockets[i].poller = -1;
 }
 
@@ -773,10 +773,10 @@ int net_poller_wait(int number, struct port_event *events, int max,
     return collect(number, events, max);
 }
 
-void net_poller_wake(int poller)
+void net_poller_wake(int number)
 {
-    net.pollers[poller].woken = true;
-    sim_wake(&net.pollers[poller], 1);
+    net.pollers[number].woken = true;
+    sim_wake(&net.pollers[number], 1);
     port_step();
 }
 

@@ -85,6 +85,15 @@ int64_t port_ticks_to_ns(uint64_t ticks)
     return (int64_t)ticks;
 }
 
+// ---- Memory. ----
+
+// Only a hint; and no time is won by it where time stands still.
+void port_commit(void *start, size_t bytes)
+{
+    if (!simulated())
+        real_commit(start, bytes);
+}
+
 // ---- Threads and the machine. ----
 
 int port_thread_start(struct port_thread *thread, const char *name,

@@ -24,6 +24,9 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
+// The C library's names for parameters are not for others.
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
+
 // ---- Threads ----
 
 PUBLIC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -137,3 +140,5 @@ PUBLIC int clock_gettime(clockid_t clock, struct timespec *ret_time)
     ret_time->tv_nsec = now_ns % WEFT_SECOND;
     return 0;
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

@@ -12,6 +12,7 @@ void real_futex_wake(atomic_u32 *word, uint32_t count);
 int64_t real_now(void);
 int64_t real_wall_now(void);
 int64_t real_boot_now(void);
+void real_commit(void *start, size_t bytes);
 int real_thread_start(struct port_thread *thread, const char *name,
                       void *(*fn)(void *), void *arg);
 void real_thread_join(struct port_thread *thread);

@@ -135,13 +135,13 @@ int64_t net_next(void);
 // Lets happen what is due.
 void net_advance(int64_t now_ns);
 
-// As the functions of port.h. A poller is known by its number.
+// As the functions of port.h, for a poller by its number.
 int net_poller_new(void);
-void net_poller_free(int poller);
+void net_poller_free(int number);
 int net_poller_add(int poller, int number, uint64_t token);
 void net_poller_remove(int poller, int number);
-int net_poller_wait(int poller, struct port_event *events, int max,
+int net_poller_wait(int number, struct port_event *events, int max,
                     int64_t deadline_ns);
-void net_poller_wake(int poller);
+void net_poller_wake(int number);
 
 #endif

@@ -271,9 +271,8 @@ static struct sim_thread *give_up(enum weft_sim_end end)
     sim->phase = SIM_REPORTS;
     sim->limit_ns = sim->now_ns + REPORT_NS;
     sim->options.faults = WEFT_SIM_NO_FAULT;
-    if (sim->options.quiet ||
-        sim_thread_start("report", sim->report, NULL, true, true,
-                         &sim->reporter) != 0)
+    if (sim->options.quiet || sim_thread_start("report", sim->report, NULL,
+                                               true, true, &sim->reporter) != 0)
         return &sim->home;
     return sim->reporter;
 }
