@@ -68,7 +68,6 @@
 
 enum {
     BYTES_MAX = 64 << 10, // of a stack, from its innermost frame
-    BLOCKED_MAX = 16,     // looks in a row: longer than in a handler
     READS_MAX = 4,
     SIGNALS = 65,
 #if defined(__x86_64__)
@@ -79,6 +78,8 @@ enum {
 };
 
 static const int64_t GRACE_NS = 20000000;
+// Of a thread's own time: longer than it takes to leave a handler.
+static const int64_t HANDLER_NS = 2000000;
 
 enum word { IDLE, ASKED, WRITING, DONE };
 
@@ -88,7 +89,8 @@ struct standing {
     int number;                    // the signal's; the same
     char blocks[64];               // what to say of it; the same
     int fd;                        // the asker's: the thread's `syscall`, or -1
-    unsigned blocked;              // the asker's: looks that saw it block
+    bool blocked;                  // the asker's: so it was seen last, and
+    int64_t blocked_cpu_ns;        // since it had used so much
     bool stale;                    // the asker's: see standing_ask
     bool reader;                   // of others, whose stacks may go away
     bool armed;                    // the asker's: `alarm`
@@ -352,6 +354,17 @@ static bool blocks_signal(const struct standing *s)
     return strtoull(line + sizeof KEY - 1, NULL, 16) >> (s->number - 1) & 1;
 }
 
+// It may just be about to leave a handler that we have asked for.
+static bool blocks_for_long(struct standing *s)
+{
+    int64_t cpu_ns = port_thread_cpu(s->tid);
+
+    if (!s->blocked)
+        s->blocked_cpu_ns = cpu_ns;
+    s->blocked = true;
+    return cpu_ns - s->blocked_cpu_ns >= HANDLER_NS || cpu_ns < 0;
+}
+
 static void disarm(struct standing *s)
 {
     if (s->armed)
@@ -380,9 +393,9 @@ static bool summon(struct standing *s)
     }
     if (blocks_signal(s)) {
         fail(s, s->blocks);
-        return ++s->blocked == BLOCKED_MAX;
+        return blocks_for_long(s);
     }
-    s->blocked = 0;
+    s->blocked = false;
     s->cpu_ns = port_thread_cpu(s->tid);
     store_release(&s->word, ASKED); // S1, P1
     s->armed = port_alarm_arm(&s->alarm, s->tid, s->number, &token) == 0;
@@ -412,7 +425,7 @@ void standing_ask(struct standing *s, uintptr_t lo, uintptr_t hi)
     store_relaxed(&s->word, IDLE); // S1: ours
     s->lo = lo;
     s->hi = hi;
-    s->blocked = 0;
+    s->blocked = false;
     s->fd = open_file(s, "syscall");
     fail(s, "/proc cannot be read");
 }

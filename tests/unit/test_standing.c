@@ -347,12 +347,19 @@ NOINLINE static void do_spin(struct model *model)
     sink++;
 }
 
+static void start_spinning(struct model *model, void (*act)(struct model *))
+{
+    start(model, act);
+    while (!atomic_load(&model->turns))
+        (void)usleep(100);
+}
+
 static void test_running(void **state)
 {
     struct model model;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     for (int i = 0; i < 200; i++) {
         struct standing_result result;
         capture(&model, &result);
@@ -426,9 +433,7 @@ static void test_deep(void **state)
     (void)state;
     if (UNDER_TSAN)
         skip_because("handlers run late under ThreadSanitizer");
-    start(&model, do_deep);
-    while (!atomic_load(&model.turns))
-        (void)usleep(100);
+    start_spinning(&model, do_deep);
     capture(&model, &result);
     assert_running(&result);
     assert_true(result.memory.hi < model.hi);
@@ -489,7 +494,7 @@ static void test_handler_taken(void **state)
     struct model model;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     capture(&model, &result); // from then on ours is there
     assert_int_equal(sigaction(SIGURG, &action, &ours), 0);
     capture(&model, &result);
@@ -519,7 +524,7 @@ static void test_chained(void **state)
 
     (void)state;
     unsigned before = atomic_load(&earlier);
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     capture(&model, &result);
     assert_int_equal(atomic_load(&earlier), before);
     assert_int_equal(pthread_kill(model.thread, SIGURG), 0);
@@ -585,7 +590,7 @@ static void test_late(void **state)
     cpu_set_t before;
 
     (void)state;
-    start(&model, do_spin);
+    start_spinning(&model, do_spin);
     share_processor(&model, &before);
     for (int i = 0; i < 200; i++) {
         struct standing_result result;
