@@ -22,7 +22,7 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "sim"}, 1),
     "clang": (EVERYWHERE, 1),
     "asan": (EVERYWHERE | {"e2e"}, 4),
     "tsan": (EVERYWHERE, 6),

@@ -49,6 +49,7 @@ typedef struct weft_sim_options {
     size_t size;         // sizeof(weft_sim_options)
     unsigned faults;     // of weft_sim_faults; 0: the first five
     int64_t time_limit;  // virtual nanoseconds; 0: an hour
+    int64_t real_limit;  // real ones, for a loop that makes no steps; 0: 2 min
     uint64_t step_limit; // steps; 0: 10^9
     FILE *trace;         // each switch and fault as a line; NULL: nowhere
     bool here;           // in the calling process, for debuggers: once
@@ -63,6 +64,7 @@ enum weft_sim_end {
     WEFT_SIM_LATE,    // the limit of time or of steps was reached
     WEFT_SIM_LEFT,    // it returned, but left threads behind that do not end
     WEFT_SIM_CRASHED, // a signal ended the process
+    WEFT_SIM_HUNG,    // it took too long by the system's clock
 };
 
 typedef struct weft_sim_result {

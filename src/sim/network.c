@@ -21,7 +21,7 @@
 
 enum {
     SOCKETS = 4096,
-    POLLERS = 64,
+    POLLERS = 256, // as many as there can be runtimes
     EVENTS = 1 << 16,
     FIRST_NUMBER = 1 << 20,
     FIRST_PORT = 32768, // of those that are given out

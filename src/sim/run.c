@@ -1,7 +1,9 @@
 // run.c -- weft_sim_run: a process for each run, and what is said of it.
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <weft/dump.h>
@@ -53,6 +55,7 @@ static void tell(uint64_t seed, const weft_sim_result *result)
         [WEFT_SIM_LATE] = "has reached its limit",
         [WEFT_SIM_LEFT] = "has left threads behind",
         [WEFT_SIM_CRASHED] = "crashed by signal",
+        [WEFT_SIM_HUNG] = "hung: a loop or a call that is not weft's",
     };
 
     fprintf(stderr, "weft-sim: seed %llu %s", (unsigned long long)seed,
@@ -69,8 +72,9 @@ static void tell(uint64_t seed, const weft_sim_result *result)
 static void judge(int status, weft_sim_result *result)
 {
     if (WIFSIGNALED(status)) {
-        result->end = WEFT_SIM_CRASHED;
         result->status = WTERMSIG(status);
+        result->end =
+            result->status == SIGALRM ? WEFT_SIM_HUNG : WEFT_SIM_CRASHED;
     } else if (WEXITSTATUS(status) != 0) { // the function has called exit(3)
         result->end = WEFT_SIM_FAILED;
         result->status = WEXITSTATUS(status);
@@ -88,6 +92,17 @@ static int wait_for(pid_t child, weft_sim_result *result)
     return 0;
 }
 
+// SIGALRM ends the process after that time.
+static void limit_to(int64_t span_ns)
+{
+    struct itimerval span = {
+        .it_value = {.tv_sec = span_ns / WEFT_SECOND,
+                     .tv_usec = span_ns % WEFT_SECOND / 1000 + 1}};
+
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)setitimer(ITIMER_REAL, &span, NULL);
+}
+
 static int fork_and_simulate(uint64_t seed, weft_sim_fn *fn, void *arg,
                              const weft_sim_options *options,
                              weft_sim_result *result)
@@ -96,8 +111,10 @@ static int fork_and_simulate(uint64_t seed, weft_sim_fn *fn, void *arg,
     pid_t child = fork();
     if (child < 0)
         return -errno;
-    if (child == 0)
+    if (child == 0) {
+        limit_to(options->real_limit);
         _exit(simulate(seed, fn, arg, options, result) == 0 ? 0 : ENOMEM);
+    }
     return wait_for(child, result);
 }
 
@@ -113,7 +130,7 @@ static void *share(size_t bytes)
 static int check(weft_sim_fn *fn, const weft_sim_options *options)
 {
     if (fn == NULL || options->size != sizeof *options ||
-        options->time_limit < 0)
+        options->time_limit < 0 || options->real_limit < 0)
         return -EINVAL;
     return sim != NULL ? -EBUSY : 0;
 }
@@ -126,6 +143,8 @@ static weft_sim_options settle(const weft_sim_options *options)
         settled.faults = 2 * WEFT_SIM_DELAY - 1;
     if (settled.time_limit == 0)
         settled.time_limit = 3600 * WEFT_SECOND;
+    if (settled.real_limit == 0)
+        settled.real_limit = 120 * WEFT_SECOND;
     if (settled.step_limit == 0)
         settled.step_limit = STEP_LIMIT;
     return settled;

@@ -52,6 +52,7 @@ enum sim_phase {
 struct sim {
     weft_sim_options options;
     weft_sim_result *result; // the caller's, kept up to date
+    weft_sim_result beside;  // takes its place in SIM_REPORTS
     uint64_t random;
     enum sim_phase phase;
     void *(*report)(void *);

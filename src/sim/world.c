@@ -268,6 +268,7 @@ static struct sim_thread *give_up(enum weft_sim_end end)
         return &sim->home;
     sim_note("gives up", end);
     sim->result->end = end;
+    sim->result = &sim->beside; // the report is no part of what happened
     sim->phase = SIM_REPORTS;
     sim->limit_ns = sim->now_ns + REPORT_NS;
     sim->options.faults = WEFT_SIM_NO_FAULT;

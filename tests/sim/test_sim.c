@@ -323,6 +323,15 @@ static int crash(void *arg)
     abort();
 }
 
+static int hang(void *arg)
+{
+    volatile bool never = arg != NULL;
+
+    while (!never)
+        continue;
+    return 0;
+}
+
 static int leave_the_process(void *arg)
 {
     (void)arg;
@@ -346,6 +355,10 @@ static void test_ends(void **state)
     result = simulate(1, leave_the_process, NULL);
     assert_int_equal(result.end, WEFT_SIM_FAILED);
     assert_int_equal(result.status, 7);
+    weft_sim_options options = QUIET;
+    options.real_limit = 50 * WEFT_MILLISECOND;
+    assert_int_equal(weft_sim_run(1, hang, NULL, &options, &result), 1);
+    assert_int_equal(result.end, WEFT_SIM_HUNG);
     result = simulate(1, return_five, NULL);
     assert_int_equal(result.end, WEFT_SIM_FAILED);
     assert_int_equal(result.status, 5);
