@@ -311,7 +311,7 @@ static void reschedule(void)
 void sim_yield(void)
 {
     settle();
-    if (sim_fault(WEFT_SIM_STALL, 256, "stall"))
+    if (sim_fault(WEFT_SIM_STALL, 24, "stall"))
         sim->current->from_ns =
             sim->now_ns + sim_span(WEFT_MICROSECOND, STALL_NS);
     else

@@ -10,7 +10,7 @@
 
 #undef main
 
-static uint64_t steps, switches, faults;
+static uint64_t steps, switches, faults, hashes;
 static int64_t time_ns;
 
 static bool passes_twice(uint64_t seed)
@@ -27,6 +27,7 @@ static bool passes_twice(uint64_t seed)
                 (unsigned long long)seed);
         return false;
     }
+    hashes = hashes * 31 + first.hash;
     steps += first.steps;
     switches += first.switches;
     faults += first.faults;
@@ -55,9 +56,11 @@ int main(int count, char **words)
     puts("1..1");
     while (good && seed < end)
         good = passes_twice(seed++);
-    printf("# %llu steps, %llu switches, %llu faults, %.1f s of virtual time\n",
+    printf("# %llu steps, %llu switches, %llu faults, %.1f s of virtual time, "
+           "hash %016llx\n",
            (unsigned long long)steps, (unsigned long long)switches,
-           (unsigned long long)faults, (double)time_ns / WEFT_SECOND);
+           (unsigned long long)faults, (double)time_ns / WEFT_SECOND,
+           (unsigned long long)hashes);
     printf("%sok 1 - %llu seeds pass, each twice and equally\n",
            good ? "" : "not ", (unsigned long long)seeds);
     return good ? 0 : 1;

@@ -335,7 +335,7 @@ static int hang(void *arg)
 static int leave_the_process(void *arg)
 {
     (void)arg;
-    exit(7);
+    _exit(7);
 }
 
 static int return_five(void *arg)
