@@ -246,6 +246,18 @@ int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
 int port_thread_id(void); // the kernel's number of the calling thread
 
+// Where a thread of a simulation that does not run now has left its registers
+// (a struct switch_frame, with its stack above); NULL for any other.
+#ifdef WEFT_SIM
+const void *port_thread_saved(int tid);
+#else
+static inline const void *port_thread_saved(int tid)
+{
+    (void)tid;
+    return NULL;
+}
+#endif
+
 // A signal with a value for a thread of this process, in the next tick of the
 // processor that it runs on: it interrupts no system call and wakes nobody, but
 // waits until the thread uses its processor. (Kernels without

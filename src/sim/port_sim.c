@@ -140,6 +140,13 @@ int port_thread_id(void)
                        : real_thread_id();
 }
 
+const void *port_thread_saved(int tid)
+{
+    return simulated() && tid >= FIRST_ID
+               ? sim_thread_saved((uint32_t)(tid - FIRST_ID))
+               : NULL;
+}
+
 // Nobody runs while another does, so there is nobody to be interrupted.
 int port_alarm_arm(struct port_alarm *alarm, int tid, int number,
                    const void *value)

@@ -96,6 +96,10 @@ void sim_thread_detach(struct sim_thread *thread);
 // The calling one's.
 void sim_thread_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
+// The saved stack pointer of a thread by its number, or NULL: it has ended, or
+// runs.
+const void *sim_thread_saved(uint32_t number);
+
 // How many live, and how many of these weft has started.
 void sim_thread_count(uint32_t *ret_all, uint32_t *ret_by_weft);
 

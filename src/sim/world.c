@@ -391,11 +391,15 @@ void sim_wake(const void *address, uint32_t count)
 
 // ---- Threads ----
 
+static bool lives(const struct sim_thread *thread)
+{
+    return thread->state == SIM_READY || thread->state == SIM_WAITING;
+}
+
 static bool all_have_ended(void)
 {
     for (uint32_t i = 0; i < sim->used; i++)
-        if (sim->threads[i].state == SIM_READY ||
-            sim->threads[i].state == SIM_WAITING)
+        if (lives(&sim->threads[i]))
             return false;
     return true;
 }
@@ -494,6 +498,16 @@ void sim_thread_stack(uintptr_t *ret_low, uintptr_t *ret_high)
 {
     *ret_low = (uintptr_t)sim->current->stack;
     *ret_high = *ret_low + STACK_BYTES;
+}
+
+const void *sim_thread_saved(uint32_t number)
+{
+    for (uint32_t i = 0; i < sim->used; i++) {
+        const struct sim_thread *thread = &sim->threads[i];
+        if (thread->number == number && lives(thread))
+            return thread == sim->current ? NULL : thread->sp;
+    }
+    return NULL;
 }
 
 void sim_thread_count(uint32_t *ret_all, uint32_t *ret_by_weft)
