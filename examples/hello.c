@@ -1,5 +1,6 @@
 // hello.c -- A first program on weft: two tasks, and a channel between them.
 #include <stdio.h>
+#include <string.h>
 #include <weft/weft.h>
 
 static void *greet(void *channel)
@@ -10,24 +11,32 @@ static void *greet(void *channel)
     return NULL;
 }
 
-static void *start(void *unused)
+static void *start(void *ret_error)
 {
     weft_channel *channel;
     weft_task greeter;
     int number;
+    int *error = ret_error;
 
-    if (weft_channel_new(sizeof(int), 1, "numbers", &channel) < 0)
-        return unused;
-    if (weft_task_spawn(NULL, greet, channel, &greeter) == 0) {
+    if ((*error = weft_channel_new(sizeof(int), 1, "numbers", &channel)) < 0)
+        return NULL;
+    if ((*error = weft_task_spawn(NULL, greet, channel, &greeter)) == 0) {
         while (weft_channel_recv(channel, &number, WEFT_NEVER) == 0)
             printf("hello %d\n", number);
         weft_task_join(greeter, WEFT_NEVER, NULL);
     }
     weft_channel_free(channel);
-    return unused;
+    return NULL;
 }
 
 int main(void)
 {
-    return weft_run(NULL, start, NULL, NULL) < 0;
+    int in_start = 0;
+    int error = weft_run(NULL, start, &in_start, NULL);
+
+    if (error == 0)
+        error = in_start;
+    if (error < 0)
+        fprintf(stderr, "hello: %s\n", strerror(-error));
+    return error < 0;
 }

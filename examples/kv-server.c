@@ -339,9 +339,9 @@ static void *listen_main(void *unused)
     char text[WEFT_ADDRESS_MAX];
     weft_fd listener, fd;
     int error = weft_tcp_listen(address, port, 0, &listener);
-    if (error < 0)
+    if (error < 0 ||
+        (error = weft_tcp_address(listener, false, text, &port)) < 0)
         errx(EXIT_FAILURE, "%s port %d: %s", address, port, strerror(-error));
-    weft_tcp_address(listener, false, text, &port);
     printf("kv-server: listening on %s\n", text);
     fflush(stdout);
     while ((error = weft_tcp_accept(listener, WEFT_NEVER, &fd)) != -ECANCELED) {

@@ -1,6 +1,7 @@
 // shop.c -- Locks and events at work: clerks serve customers in a shop.
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <weft/weft.h>
 
 enum { CLERKS = 4, CUSTOMERS = 12, ROOM = 3 };
@@ -41,7 +42,8 @@ static bool next_customer(void)
 
 static void *serve(void *unused)
 {
-    weft_barrier_wait(&start_of_day, WEFT_NEVER);
+    if (weft_barrier_wait(&start_of_day, WEFT_NEVER) < 0)
+        return unused; // a clerk is missing: there will be no such day
     weft_once_run(&opening, open_the_shop, NULL, WEFT_NEVER);
     while (next_customer()) {
         weft_rwlock_lock_read(&price_lock, WEFT_NEVER);
@@ -66,14 +68,17 @@ static void *manage(void *unused)
     return unused;
 }
 
-static void *start(void *unused)
+static int call_staff(weft_scope *day)
 {
-    weft_scope day;
+    int error = weft_scope_spawn(day, NULL, manage, NULL, NULL);
 
-    weft_scope_enter(&day, WEFT_NEVER);
-    weft_scope_spawn(&day, NULL, manage, NULL, NULL);
-    for (int i = 0; i < CLERKS; i++)
-        weft_scope_spawn(&day, NULL, serve, NULL, NULL);
+    for (int i = 0; i < CLERKS && error == 0; i++)
+        error = weft_scope_spawn(day, NULL, serve, NULL, NULL);
+    return error;
+}
+
+static void let_customers_in(void)
+{
     for (int i = 0; i < CUSTOMERS; i++) {
         weft_waitgroup_add(&in_the_shop, 1);
         weft_mutex_lock(&queue_lock, WEFT_NEVER);
@@ -85,13 +90,34 @@ static void *start(void *unused)
         weft_mutex_unlock(&queue_lock);
     }
     weft_waitgroup_wait(&in_the_shop, WEFT_NEVER);
-    weft_event_set(&closed);
+}
+
+static void *start(void *ret_error)
+{
+    weft_scope day;
+    int *error = ret_error;
+
+    weft_scope_enter(&day, WEFT_NEVER);
+    *error = call_staff(&day);
+    if (*error == 0) {
+        let_customers_in();
+        printf("%d customers were served\n", CUSTOMERS);
+        weft_event_set(&closed);
+    } else {
+        weft_scope_cancel(&day);
+    }
     weft_scope_leave(&day);
-    printf("%d customers were served\n", CUSTOMERS);
-    return unused;
+    return NULL;
 }
 
 int main(void)
 {
-    return weft_run(NULL, start, NULL, NULL) < 0;
+    int no_staff = 0;
+    int error = weft_run(NULL, start, &no_staff, NULL);
+
+    if (error == 0)
+        error = no_staff;
+    if (error < 0)
+        fprintf(stderr, "shop: %s\n", strerror(-error));
+    return error < 0;
 }

@@ -24,6 +24,7 @@
 enum {
     PATIENCE_MAX_NS = 250000000,
     GRACE_NS = 5000000,
+    STACK_DEFAULT = 64 << 10,
 };
 
 static int64_t patience_ns(const weft_runtime_options *o)
@@ -42,6 +43,19 @@ static int64_t grace_ns(const weft_runtime_options *o)
 static int capture_signal(const weft_runtime_options *o)
 {
     return o->capture_signal == 0 ? SIGURG : o->capture_signal;
+}
+
+// What the environment wants of a hostile build.
+static unsigned hostile(const char *name, unsigned otherwise)
+{
+#ifdef WEFT_HOSTILE
+    const char *value = getenv(name);
+
+    return value == NULL ? otherwise : (unsigned)strtoul(value, NULL, 10);
+#else
+    (void)name;
+    return otherwise;
+#endif
 }
 
 // Before there are threads.
@@ -94,7 +108,10 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
                    const struct settings *settings)
 {
     const char *name = o->name == NULL ? "weft" : o->name;
-    size_t stack = o->stack_size == 0 ? 64 << 10 : o->stack_size;
+    size_t stack = o->stack_size;
+
+    if (stack == 0)
+        stack = hostile("WEFT_HOSTILE_STACK", STACK_DEFAULT);
 
     memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     runtime->stack_class = stack_class(stack);
@@ -107,12 +124,14 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     runtime->dump_grace_ns = grace_ns(o);
     runtime->capture_signal = capture_signal(o);
     runtime->dump_threads = o->dump_threads;
+    runtime->migrates = hostile("WEFT_HOSTILE_MIGRATION", 0) != 0;
 }
 
 static unsigned workers(const weft_runtime_options *o)
 {
     unsigned count = o->workers == 0 ? port_cpus() : o->workers;
 
+    count = hostile("WEFT_HOSTILE_WORKERS", count);
     return count < WORKERS_MAX ? count : WORKERS_MAX;
 }
 

@@ -30,10 +30,19 @@ VARIANTS = {
                 CHECKED + NO_SIM + ["-Dhostile=true"]),
 }
 
-# The same of those that are no product and are not tested: only measured.
+# The same of those that ./dev test does not build.
 MEASURED = {
+    "msan": ("clang -O1, MSan", "clang", "clang++",
+             CHECKED + ["-Db_sanitize=memory", "-Db_lundef=false"]),
     "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
              VARIANTS["release"][3] + NO_SIM + ["-Dbare=true"]),
+    "coverage": ("gcc -O0, counting lines and branches", "gcc", "g++",
+                 ["--buildtype=debug", "-Doptimization=0", "-Db_ndebug=true",
+                  "-Db_coverage=true", "-Dc_args=-fprofile-update=atomic"]
+                 + NO_SIM),
+    "fuzz": ("clang -O1, libFuzzer, ASan and UBSan", "clang", "clang++",
+             CHECKED + NO_SIM + ["-Db_sanitize=address,undefined",
+                                 "-Db_lundef=false", "-Dfuzz=true"]),
 }
 
 

@@ -19,7 +19,7 @@ import build
 
 FOLDERS = ["include/weft", "src/port", "src/base", "src/task", "src/driver",
            "src/sched", "src/sync", "src/io", "src/dump", "src/report",
-           "src/remote", "src/sim"]
+           "src/remote", "src/command", "src/sim"]
 MAX_COLUMNS = 80
 MAX_LINES = 1000
 
@@ -240,8 +240,9 @@ LISTS = [
     ("examples/", (".c",), "examples/meson.build", "examples/", True),
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
     ("tests/sim/", (".c", ".py"), "tests/sim/meson.build", "tests/sim/", True),
+    ("tests/fuzz/", (".c",), "tests/fuzz/meson.build", "tests/fuzz/", False),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
-     for suite in ("unit", "interface", "stress", "e2e", "tools")]
+     for suite in ("unit", "interface", "stress", "e2e", "soak", "tools")]
 
 
 def rule_listed(tree):
@@ -342,6 +343,40 @@ def rule_laws(tree):
                 yield path, index + 1, "cite the law: // P1"
 
 
+COVERED = "tests/explore/covered.txt"
+
+
+def rule_covered(tree):
+    """A file with ordered atomics is in the explorer's list: with scenarios
+    that exist, or with the reason why none drives it."""
+    files = [path for path in above_port(tree)
+             if any(ORDERED.search(line)
+                    for line in code_lines(tree.text(path)))]
+    listed = {}
+    for number, line in enumerate(tree.lines(COVERED) if files else [], 1):
+        if line and not line.startswith("#"):
+            path, _, rest = line.partition(":")
+            listed[path] = number
+            yield from bad_cover(tree, number, path, rest.strip())
+    for path in files:
+        if str(path) not in listed:
+            yield path, 1, f"ordered atomics, but not in {COVERED}"
+    for path in listed.keys() - {str(path) for path in files}:
+        yield COVERED, listed[path], f"{path} has no ordered atomics"
+
+
+def bad_cover(tree, number, path, rest):
+    if rest.startswith("no:"):
+        if len(rest) < 20:
+            yield COVERED, number, f"say why {path} is not explored"
+        return
+    scenarios = "".join(tree.text(source) for source in tree.select(
+        ".c", under="tests/explore/"))
+    for name in rest.split() or [""]:
+        if f'"{name}"' not in scenarios:
+            yield COVERED, number, f'no scenario "{name}"'
+
+
 def rule_comments(tree):
     """Every public function has a comment directly above it."""
     for path in tree.select(".h", under="include/weft/"):
@@ -437,6 +472,7 @@ RULES = {
     "port": rule_port,
     "fences": rule_fences,
     "laws": rule_laws,
+    "covered": rule_covered,
     "comments": rule_comments,
     "format": rule_format,
     "exports": rule_exports,

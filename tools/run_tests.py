@@ -3,8 +3,9 @@
 #
 # A step is a build variant with the meson tests that belong to it, or one of
 # the runners that print TAP by themselves: the house rules, the models, the
-# aarch64 machine, the demo. The last line printed is `N passed, N failed`,
-# with `, N skipped` when there are any; a count is one of test cases.
+# explorer, the aarch64 machine, the demo. With --long there are more of both.
+# The last line printed is `N passed, N failed`, with `, N skipped` when there
+# are any; a count is one of test cases.
 import json
 import os
 import signal
@@ -22,11 +23,11 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e", "sim"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim"}, 1),
     "clang": (EVERYWHERE, 1),
-    "asan": (EVERYWHERE | {"e2e"}, 4),
+    "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE, 6),
-    "hostile": (EVERYWHERE, 3),
+    "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
 SANITIZER_ENV = {
@@ -41,10 +42,19 @@ RUNNERS = {
               ["python3", "tools/check.py", "--tap"], 600),
     "model": ("the protocols' models under Spin",
               ["python3", "tests/model/run.py"], 600),
+    "explore": ("the lock-free files under the explorer",
+                ["python3", "tools/explore.py"], 600),
     "vm": ("the unit tests on aarch64, in a virtual machine",
            ["tests/vm/run"], 600),
     "demo": ("the demo, judged", ["python3", "tools/demo.py", "--tap"], 180),
 }
+
+# The same, with --long alone; and the suite of tests that run so.
+LONG_RUNNERS = {
+    "prove": ("the explorer's whole search, and the mutants",
+              ["python3", "tools/prove.py", "--tap"], 4 * 3600),
+}
+LONG_SUITE = "long"
 
 HEARTBEAT_S = 15
 LOG_LINES = 40
@@ -132,9 +142,8 @@ def no_randomization():
     return prefix if works.returncode == 0 else []
 
 
-def meson_tests(variant, pattern):
+def meson_tests(variant, pattern, suites):
     """The tests of a configured variant whose name contains the pattern."""
-    suites, _ = SUITES[variant]
     listing = subprocess.run(
         ["meson", "introspect", "--tests", str(build.directory(variant))],
         stdout=subprocess.PIPE, check=True, text=True).stdout
@@ -164,8 +173,7 @@ def compile_for(variant, tests, pattern):
         build.compile(variant, sorted(needed))
 
 
-def run_one(name, test, variant, prefix):
-    _, slowness = SUITES[variant]
+def run_one(name, test, slowness, prefix):
     env = {**os.environ, **SANITIZER_ENV, **test["env"]}
     return tap.run(name.split("/")[-1], prefix + test["cmd"], env,
                    test["workdir"] or build.ROOT, test["timeout"] * slowness,
@@ -179,7 +187,7 @@ def run_programs(variant, tests, tally):
 
     def run_and_count(entry):
         name, test = entry
-        tally.add(name, run_one(name, test, variant, prefix))
+        tally.add(name, run_one(name, test, SUITES[variant][1], prefix))
         done[0] += 1
 
     with Heartbeat(lambda: f"{done[0]} of {len(tests)} programs"):
@@ -196,7 +204,7 @@ def run_programs(variant, tests, tally):
 def variant_step(variant, pattern, tally):
     try:
         build.configure(variant)
-        tests = meson_tests(variant, pattern)
+        tests = meson_tests(variant, pattern, SUITES[variant][0])
         if not tests:
             if not pattern:
                 tally.fail(variant, "(the build has no tests)")
@@ -254,8 +262,12 @@ def leave(number, _):
 
 
 def main(arguments):
+    if "--long" in arguments:
+        arguments.remove("--long")
+        RUNNERS.update(LONG_RUNNERS)
+        SUITES["release"][0].add(LONG_SUITE)
     if len(arguments) > 1:
-        print("usage: run_tests.py [FILTER]", file=sys.stderr)
+        print("usage: run_tests.py [--long] [FILTER]", file=sys.stderr)
         return 64
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, leave)

@@ -11,7 +11,11 @@
 
 // Critical sections are tens of nanoseconds long: look a few times before
 // asking the kernel.
+#ifdef WEFT_EXPLORE
+enum { SPINS = 1 };
+#else
 enum { SPINS = 64 };
+#endif
 
 static bool spin(struct lock *lock)
 {

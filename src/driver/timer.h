@@ -16,7 +16,11 @@ struct timer {
 #define TIMER_IDLE UINT32_MAX
 
 // The most timers armed at once: one for every task there can be.
+#ifdef WEFT_EXPLORE
+#define TIMERS_MAX 16
+#else
 #define TIMERS_MAX (UINT32_C(1) << 24)
+#endif
 
 struct timer_entry {
     int64_t deadline_ns; // the timer's, here to be compared without a miss

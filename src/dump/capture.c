@@ -95,29 +95,61 @@ static void new_stack(const struct task *task, uintptr_t *pcs,
     ret_stack->end = WEFT_STACK_WHOLE;
 }
 
+// From where it was saved. `entry`: task_entry in its process.
+static void unwind_saved(struct cfi_cache *cache, const struct task *task,
+                         const struct switch_frame *frame, uintptr_t entry,
+                         const struct unwind_memory *memory, uintptr_t *pcs,
+                         struct model_stack *ret_stack, const char **ret_error)
+{
+    struct unwind_result result;
+    struct unwind_regs regs;
+
+    *ret_error = NULL;
+    *ret_stack = (struct model_stack){.error = WEFT_NONE};
+    if (frame->pc == entry) {
+        new_stack(task, pcs, ret_stack);
+        return;
+    }
+    capture_regs(frame, task->sp, &regs);
+    int kept =
+        unwind(cache, &regs, memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
+    *ret_error = capture_kept(&result, kept, pcs, ret_stack);
+}
+
 void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error)
 {
-    struct unwind_result result;
-    struct unwind_regs regs;
     struct switch_frame frame;
     struct unwind_memory memory = {
         .lo = (uintptr_t)task->sp + sizeof frame,
         .hi = (uintptr_t)task->top,
     };
 
-    *ret_error = NULL;
-    *ret_stack = (struct model_stack){.error = WEFT_NONE};
     copy_words(&frame, task->sp, sizeof frame);
-    if (frame.pc == (uintptr_t)task_entry) {
-        new_stack(task, pcs, ret_stack);
-        return;
-    }
-    capture_regs(&frame, task->sp, &regs);
-    int kept =
-        unwind(cache, &regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
-    *ret_error = capture_kept(&result, kept, pcs, ret_stack);
+    unwind_saved(cache, task, &frame, (uintptr_t)task_entry, &memory, pcs,
+                 ret_stack, ret_error);
+}
+
+// The same of a task of another process.
+static void capture_far_stack(const struct picture *picture,
+                              struct cfi_cache *cache,
+                              const struct far_slot *slot, uintptr_t *pcs,
+                              struct model_stack *ret_stack,
+                              const char **ret_error)
+{
+    struct switch_frame frame = {0};
+    uintptr_t sp = (uintptr_t)slot->copy->sp;
+    size_t live = (uintptr_t)slot->copy->top - sp;
+    struct unwind_memory memory = {
+        .lo = sp + sizeof frame,
+        .hi = sp + (slot->size < live ? slot->size : live),
+        .copy = (const char *)slot->bytes + sizeof frame,
+    };
+
+    memcpy(&frame, slot->bytes, sizeof frame);
+    unwind_saved(cache, slot->copy, &frame, picture->entry, &memory, pcs,
+                 ret_stack, ret_error);
 }
 
 bool capture_sound(const struct task *task)
@@ -140,6 +172,7 @@ struct reading {
     struct extra extra;
     struct holding held[HELD_MAX];
     uint32_t held_count;
+    const struct far_slot *far; // of another process, or NULL
 };
 
 static int64_t ago(const struct picture *picture, uint64_t ticks)
@@ -231,6 +264,16 @@ static size_t append(char *to, const char *from)
     return length + 1;
 }
 
+static bool read_label(const struct picture *picture, const struct label *at,
+                       struct label *ret_label)
+{
+    if (picture->space != NULL)
+        return space_read_all(picture->space, (uintptr_t)at, ret_label,
+                              sizeof *ret_label);
+    copy_words(ret_label, at, sizeof *ret_label); // kept: limbo.h
+    return true;
+}
+
 static void read_labels(struct reading *r)
 {
     char text[2 * WEFT_LABELS_MAX * WEFT_NAME_MAX];
@@ -239,7 +282,8 @@ static void read_labels(struct reading *r)
     struct label label;
 
     while (next != NULL && r->extra.label_count < WEFT_LABELS_MAX) {
-        copy_words(&label, next, sizeof label);
+        if (!read_label(r->picture, next, &label))
+            break;
         next = load_relaxed(&label.next); // a copy's
         used += append(text + used, label.key);
         used += append(text + used, label.value);
@@ -260,7 +304,10 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
     struct model_stack stack;
     const char *error;
 
-    capture_stack(cache, &r->copy, pcs, &stack, &error);
+    if (r->far != NULL)
+        capture_far_stack(r->picture, cache, r->far, pcs, &stack, &error);
+    else
+        capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
     set_used(r, (uintptr_t)(stack_high(&r->copy) - (char *)r->copy.sp));
 }
@@ -364,6 +411,7 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
     if (task->index >= picture->slots) // its spawner came late: task.h P3
         return true;
     r.picture = picture;
+    r.far = NULL;
     while (mark != taken) {
         bool waited = mark == MARK(picture->epoch, MARK_WAITED);
         uint32_t seen = mark;
@@ -381,6 +429,74 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
         }
     }
     return true;
+}
+
+// ---- Another process's ----
+
+uintptr_t picture_slot(const struct picture *picture, uint32_t index)
+{
+    if (picture->space == NULL)
+        return (uintptr_t)table_at(&picture->runtime->table, index);
+    return picture->segments[index / SEGMENT_SLOTS] +
+           index % SEGMENT_SLOTS * sizeof(struct task);
+}
+
+static const size_t TOP_BYTES = offsetof(struct task_top, fiber);
+
+size_t capture_far_span(const struct task *copy, uintptr_t *ret_address)
+{
+    if (copy->top == NULL || copy->stack_class > 30 || !capture_sound(copy))
+        return 0;
+    size_t live = (uintptr_t)copy->top - (uintptr_t)copy->sp + TOP_BYTES;
+    *ret_address = (uintptr_t)copy->sp;
+    return live < FAR_STACK_MAX ? live : FAR_STACK_MAX;
+}
+
+// What lies at the top of its stack: in the bytes, if they reach so far.
+static bool read_far_top(struct reading *r)
+{
+    const struct far_slot *slot = r->far;
+    uintptr_t sp = (uintptr_t)r->copy.sp;
+    size_t live = (uintptr_t)r->copy.top - sp;
+
+    if (slot != NULL && slot->size >= live + TOP_BYTES) {
+        memcpy(&r->top, (const char *)slot->bytes + live, TOP_BYTES);
+        return true;
+    }
+    return space_read_all(r->picture->space, (uintptr_t)r->copy.top, &r->top,
+                          TOP_BYTES);
+}
+
+bool capture_far(const struct picture *picture, struct cfi_cache *cache,
+                 const struct far_slot *slot)
+{
+    struct reading r = {.picture = picture, .far = slot};
+    enum phase phase = STATE_PHASE(load_relaxed(&slot->copy->state));
+
+    memcpy(&r.copy, slot->copy, sizeof r.copy);
+    if ((slot->size < sizeof(struct switch_frame) && phase != PHASE_DONE) ||
+        (r.copy.top != NULL && !read_far_top(&r)) ||
+        !read_task(&r, cache, false))
+        return false;
+    keep(&r);
+    return true;
+}
+
+void capture_far_facts(const struct picture *picture, const struct task *copy,
+                       const char *why)
+{
+    struct reading r = {.picture = picture};
+    struct model_stack stack = {.end = WEFT_STACK_UNKNOWN};
+    enum weft_task_state state;
+
+    memcpy(&r.copy, copy, sizeof r.copy);
+    if (!judge(&r.copy, false, &state))
+        state = WEFT_STATE_RUNNING;
+    read_facts(&r, state);
+    if (state == WEFT_STATE_WAITING)
+        read_wait(&r);
+    r.shape.stack = store_stack(picture->store, &stack, NULL, why);
+    keep(&r);
 }
 
 // ---- Tasks that ran on ----

@@ -2,6 +2,7 @@
 #ifndef WEFT_DUMP_CAPTURE_H
 #define WEFT_DUMP_CAPTURE_H
 
+#include "dump/space.h"
 #include "dump/store.h"
 #include "dump/unwind.h"
 #include "sched/runtime.h"
@@ -16,7 +17,10 @@ enum {
 // What all captures of one dump have in common. Written before the epoch
 // opens, then constant.
 struct picture {
-    struct weft_runtime *runtime;
+    struct weft_runtime *runtime; // of another process: a copy
+    const struct space *space;    // NULL: this process, and
+    const uintptr_t *segments;    // of another's table: their addresses
+    uintptr_t entry;              // task_entry there
     struct store *store;
     uint32_t epoch;
     uint32_t slots;    // of the table, at the meeting
@@ -31,6 +35,30 @@ struct picture {
 // the cache for itself. False: it could not be read.
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task);
+
+// The address of a slot.
+uintptr_t picture_slot(const struct picture *picture, uint32_t index);
+
+// A slot of another process, and what was copied of it while it stood.
+struct far_slot {
+    const struct task *copy;
+    const void *bytes; // of its stack, from `sp` up to its struct task_top and
+    size_t size;       // that one's first part; or fewer
+};
+
+enum { FAR_STACK_MAX = 64 << 10 }; // bytes of a stack that are copied
+
+// The address at which to read a stack, and how many bytes of it; 0: it has
+// none, or is damaged.
+size_t capture_far_span(const struct task *copy, uintptr_t *ret_address);
+
+// Captures one that is parked, queued or has ended. False: it is damaged.
+bool capture_far(const struct picture *picture, struct cfi_cache *cache,
+                 const struct far_slot *slot);
+
+// What is known of one whose stack was not, or not in time, copied; `why`.
+void capture_far_facts(const struct picture *picture, const struct task *copy,
+                       const char *why);
 
 // A task that ran on at the meeting, on a worker that did not come.
 struct running {

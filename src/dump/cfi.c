@@ -61,6 +61,8 @@ struct cfi_cache {
     unsigned victim;
     unsigned long long loads;
     unsigned long long unloads;
+    const struct cfi_module *modules; // of another process, or NULL
+    size_t module_count;              //
     struct cfi_program program;
 };
 
@@ -428,15 +430,42 @@ static int look(struct dl_phdr_info *info, size_t size, void *arg)
             s->kind = read_hdr(info, s, &info->dlpi_phdr[i]);
             return 1;
         }
-    s->kind = search_executable(info, s);
+    if (s->cache->modules == NULL)
+        s->kind = search_executable(info, s);
     return 1;
+}
+
+// In the copy of a module of another process: its code is looked for as if it
+// ran here. What comes of that knows no addresses.
+static void look_far(const struct cfi_cache *cache, struct search *s)
+{
+    for (size_t i = 0; i < cache->module_count; i++) {
+        const struct cfi_module *m = &cache->modules[i];
+        struct dl_phdr_info info = m->info;
+        if (s->pc < m->start || s->pc >= m->end)
+            continue;
+        s->pc += m->here;
+        s->counted = true;
+        (void)look(&info, sizeof info, s);
+        if (s->function != 0)
+            s->function -= m->here;
+        return;
+    }
+}
+
+static void look_up(struct search *s)
+{
+    if (s->cache->modules != NULL)
+        look_far(s->cache, s);
+    else
+        dl_iterate_phdr(look, s);
 }
 
 // Leaves the row in cache->program.
 static enum cfi_kind read_row(struct cfi_cache *cache, uintptr_t pc)
 {
     struct search s = {.cache = cache, .pc = pc, .kind = CFI_NONE};
-    dl_iterate_phdr(look, &s);
+    look_up(&s);
     return s.kind;
 }
 
@@ -502,6 +531,18 @@ struct cfi_cache *cfi_cache_new(void)
     return cache;
 }
 
+struct cfi_cache *cfi_cache_new_for(const struct cfi_module *modules,
+                                    size_t count)
+{
+    struct cfi_cache *cache = cfi_cache_new();
+
+    if (cache != NULL) {
+        cache->modules = modules;
+        cache->module_count = count;
+    }
+    return cache;
+}
+
 void cfi_cache_free(struct cfi_cache *cache)
 {
     free(cache);
@@ -509,7 +550,8 @@ void cfi_cache_free(struct cfi_cache *cache)
 
 void cfi_cache_refresh(struct cfi_cache *cache)
 {
-    dl_iterate_phdr(refresh, cache);
+    if (cache->modules == NULL)
+        dl_iterate_phdr(refresh, cache);
 }
 
 enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
@@ -524,7 +566,7 @@ enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
 uintptr_t cfi_function(struct cfi_cache *cache, uintptr_t pc)
 {
     struct search s = {.cache = cache, .pc = pc, .kind = CFI_NONE};
-    dl_iterate_phdr(look, &s);
+    look_up(&s);
     return s.function;
 }
 

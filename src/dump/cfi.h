@@ -18,6 +18,7 @@
 #ifndef WEFT_DUMP_CFI_H
 #define WEFT_DUMP_CFI_H
 
+#include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -86,11 +87,24 @@ struct cfi_rule {
     bool fp_by_fp;
 };
 
+// A module of another process, and where its readable segments lie here.
+struct cfi_module {
+    uintptr_t start;          // there
+    uintptr_t end;            //
+    uintptr_t here;           // address here minus address there
+    struct dl_phdr_info info; // of the copy here
+};
+
 struct cfi_cache;
 
 // A new, empty cache of some 140 KiB, which does not grow; NULL when out of
 // memory. The caller owns it.
 struct cfi_cache *cfi_cache_new(void);
+
+// One whose pcs are another process's. The modules are the caller's, and
+// outlive it.
+struct cfi_cache *cfi_cache_new_for(const struct cfi_module *modules,
+                                    size_t count);
 
 // Frees a cache; NULL is allowed.
 void cfi_cache_free(struct cfi_cache *cache);

@@ -346,22 +346,25 @@ static void name_descriptors(struct weft_dump *dump)
     }
 }
 
+int dump_judge(struct weft_dump *dump)
+{
+    int error = add_held(dump);
+
+    count_waiters(dump);
+    return error == 0 ? findings_add(dump) : error;
+}
+
 int dump_complete(struct weft_dump *dump, const struct workshop *shop)
 {
     int error = add_places(dump, &shop->stolen);
 
     if (error == 0)
         error = add_runners(dump, shop);
-    if (error == 0)
-        error = add_held(dump);
-    count_waiters(dump);
     name_descriptors(dump);
     if (error == 0)
         error = model_add_modules(dump);
     if (error == 0)
         error = add_process(dump);
     dump->outsiders = rules_see_outsiders();
-    if (error == 0)
-        error = findings_add(dump);
-    return error;
+    return error == 0 ? dump_judge(dump) : error;
 }

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "port/port.h"
+
 // ---- Pieces. ----
 
 static bool read_at(const struct elf_file *file, void *to, uint64_t size,
@@ -99,7 +101,9 @@ int elf_file_open(struct elf_file *file, const char *path)
     if (file->fd < 0)
         return -errno;
     int error = -ENOEXEC;
-    if (fstat(file->fd, &about) == 0 && S_ISREG(about.st_mode)) {
+    bool known = fstat(file->fd, &about) == 0;
+    port_filled(&about, sizeof about);
+    if (known && S_ISREG(about.st_mode)) {
         file->size = (uint64_t)about.st_size;
         error = read_headers(file);
     }

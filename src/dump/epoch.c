@@ -72,14 +72,16 @@ static struct weft_dump *new_dump(const struct weft_runtime *runtime)
     if (dump == NULL)
         return NULL;
     store_relaxed(&dump->references, 1); // not shared yet
+    dump->entry = (uintptr_t)task_entry;
     dump->worker_count = runtime->worker_count;
     dump->workers = malloc(dump->worker_count * sizeof *dump->workers);
     dump->runtime = strdup(runtime->name);
+    if (dump->workers != NULL) // calloc might leave it untouched
+        memset(dump->workers, 0, dump->worker_count * sizeof *dump->workers);
     if (dump->workers == NULL || dump->runtime == NULL) {
         weft_dump_free(dump);
         return NULL;
     }
-    memset(dump->workers, 0, dump->worker_count * sizeof *dump->workers);
     return dump;
 }
 

@@ -213,31 +213,39 @@ static uint32_t leaver_of(const struct graph *graph, uint64_t scope)
 
 enum {
     UNKNOWN,
+    ASKED, // on the way up from the one at hand
     UNWANTED,
     WANTED,
 };
 
+static uint32_t leaver_around(const struct judge *judge, uint32_t leaver)
+{
+    uint32_t task = judge->graph.leaves[leaver].task;
+
+    return leaver_of(&judge->graph, model_task(judge->dump, task).scope);
+}
+
 // Whether somebody waits for whoever leaves, perhaps by leaving a scope around
-// it: up the scopes until it is known, and down again.
+// it: up the scopes until it is known, and down again. Scopes around each other
+// cannot be, but a damaged picture may have them: they end the way.
 static void settle(const struct judge *judge, uint8_t *wanted, uint32_t leaver)
 {
     const struct graph *graph = &judge->graph;
     uint32_t at = leaver;
     uint8_t verdict = UNKNOWN;
 
-    while (verdict == UNKNOWN) {
-        verdict = wanted[at];
-        uint32_t task = graph->leaves[at].task;
-        if (verdict == UNKNOWN && graph_node(graph, task) != WEFT_NONE)
+    while (at != WEFT_NONE && wanted[at] == UNKNOWN && verdict == UNKNOWN) {
+        wanted[at] = ASKED;
+        if (graph_node(graph, graph->leaves[at].task) != WEFT_NONE)
             verdict = WANTED;
-        at = leaver_of(graph, model_task(judge->dump, task).scope);
-        if (verdict == UNKNOWN && at == WEFT_NONE)
-            verdict = UNWANTED;
+        else
+            at = leaver_around(judge, at);
     }
-    for (at = leaver; at != WEFT_NONE && wanted[at] == UNKNOWN;) {
+    if (verdict == UNKNOWN)
+        verdict = at != WEFT_NONE && wanted[at] == WANTED ? WANTED : UNWANTED;
+    for (at = leaver; at != WEFT_NONE && wanted[at] == ASKED;) {
         wanted[at] = verdict;
-        at = leaver_of(graph,
-                       model_task(judge->dump, graph->leaves[at].task).scope);
+        at = leaver_around(judge, at);
     }
 }
 

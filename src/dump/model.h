@@ -142,6 +142,8 @@ struct weft_dump {
     int64_t away_ns;             // the meeting, and for so long; 0: never
     bool outsiders;              // threads that weft does not know run
     int pid;
+    bool remote;     // the whole process stood for it, not its workers alone
+    uintptr_t entry; // task_entry in the process; 0: not known
     bool consistent, complete;
     char *problem; // owned, or NULL
     char *runtime; // owned

@@ -31,7 +31,8 @@ static uint32_t add_far_text(const struct picture *picture, const char *far)
 
     if (far == NULL)
         return WEFT_NONE;
-    name[port_read_memory((uintptr_t)far, name, sizeof name - 1)] = '\0';
+    name[space_read(picture->space, (uintptr_t)far, name, sizeof name - 1)] =
+        '\0';
     return add_text(picture, name);
 }
 
@@ -40,11 +41,11 @@ static uint64_t id_of(const struct picture *picture, const struct task *slot,
                       uint32_t *ret_index)
 {
     struct task copy;
-    const struct table *table = &picture->runtime->table;
-
     if (slot == NULL ||
-        port_read_memory((uintptr_t)slot, &copy, sizeof copy) < sizeof copy ||
-        copy.index >= picture->slots || table_at(table, copy.index) != slot)
+        space_read(picture->space, (uintptr_t)slot, &copy, sizeof copy) <
+            sizeof copy ||
+        copy.index >= picture->slots ||
+        picture_slot(picture, copy.index) != (uintptr_t)slot)
         return 0;
     *ret_index = copy.index;
     return copy.id;
@@ -56,13 +57,15 @@ union any_object {
     uint64_t words[OBJECT_WORDS_MAX];
 };
 
-static bool read_object(const void *at, union any_object *ret_copy)
+static bool read_object(const struct picture *picture, const void *at,
+                        union any_object *ret_copy)
 {
-    if (port_read_memory((uintptr_t)at, ret_copy, sizeof ret_copy->object) <
-        sizeof ret_copy->object)
+    if (space_read(picture->space, (uintptr_t)at, ret_copy,
+                   sizeof ret_copy->object) < sizeof ret_copy->object)
         return false;
     size_t size = object_size(&ret_copy->object);
-    return size > 0 && port_read_memory((uintptr_t)at, ret_copy, size) == size;
+    return size > 0 &&
+           space_read(picture->space, (uintptr_t)at, ret_copy, size) == size;
 }
 
 static void add_owner(const struct picture *picture,
@@ -105,7 +108,7 @@ static uint32_t find_object(const struct picture *picture, const void *at)
     union any_object copy;
     uint32_t index = store_find_object(picture->store, (uintptr_t)at);
 
-    if (index != WEFT_NONE || !read_object(at, &copy))
+    if (index != WEFT_NONE || !read_object(picture, at, &copy))
         return index;
     return add_object(picture, at, &copy);
 }
@@ -133,8 +136,9 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
     struct weft_channel channel;
     uint32_t index = store_find_object(picture->store, (uintptr_t)at);
 
-    if (index != WEFT_NONE || port_read_memory((uintptr_t)at, &channel,
-                                               sizeof channel) < sizeof channel)
+    if (index != WEFT_NONE ||
+        space_read(picture->space, (uintptr_t)at, &channel, sizeof channel) <
+            sizeof channel)
         return index;
     channel.name[sizeof channel.name - 1] = '\0';
     struct model_channel about;
@@ -175,7 +179,7 @@ static bool read_holding(const struct picture *picture, const struct held *at,
     const void *address = container_of(at, struct object, held);
     struct object_facts facts;
 
-    if (!read_object(address, &copy))
+    if (!read_object(picture, address, &copy))
         return false;
     uint32_t index = store_find_object(picture->store, (uintptr_t)address);
     if (index == WEFT_NONE)
@@ -194,8 +198,9 @@ static bool read_hold(const struct picture *picture, const struct held *at,
 {
     struct hold hold;
 
-    if (port_read_memory((uintptr_t)container_of(at, struct hold, held), &hold,
-                         sizeof hold) < sizeof hold)
+    if (space_read(picture->space,
+                   (uintptr_t)container_of(at, struct hold, held), &hold,
+                   sizeof hold) < sizeof hold)
         return false;
     ret_holding->object = WEFT_NONE;
     ret_holding->shared = true;
@@ -216,7 +221,8 @@ uint32_t objects_add_held(const struct picture *picture,
     struct held held;
 
     while (at != NULL && count < HELD_MAX &&
-           port_read_memory((uintptr_t)at, &held, sizeof held) == sizeof held) {
+           space_read(picture->space, (uintptr_t)at, &held, sizeof held) ==
+               sizeof held) {
         struct holding *holding = &ret_held[count];
         *holding = (struct holding){.slot = copy->index};
         if (!(held.kind == HELD_SHARED

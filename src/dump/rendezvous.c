@@ -38,6 +38,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "dump/beacon.h"
 #include "dump/epoch.h"
 #include "dump/overflow.h"
 #include "dump/standing.h"
@@ -587,6 +588,7 @@ int rendezvous_new(struct weft_runtime *runtime)
     list_init(&rv->answered);
     runtime->dumps = rv;
     runtime->trace = &ops;
+    runtime->beacon = &beacon;
     return 0;
 }
 

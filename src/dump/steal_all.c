@@ -31,6 +31,7 @@ void stolen_deinit(struct stolen *stolen)
 {
     free(stolen->tasks);
     free(stolen->of_worker);
+    *stolen = (struct stolen){0}; // whoever failed to begin may end it again
 }
 
 static void add(struct stolen *stolen, struct task *task)

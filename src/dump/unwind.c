@@ -8,7 +8,8 @@
 //   I1  A word of the stack is read by `load` alone, which refuses whatever is
 //       not within [lo, hi).
 //   I2  The CFA of each frame lies above that of the one before it; only after
-//       a signal frame may it be equal. So a walk ends, whatever the bytes are.
+//       a signal frame may it be equal, and if that one's was equal itself (no
+//       kernel's is) not even then. So a walk ends, whatever the bytes are.
 #include "dump/unwind.h"
 
 #include <stddef.h>
@@ -338,6 +339,7 @@ static bool follow_row(struct walk *w, const struct cfi_row *row,
     struct unwind_regs caller;
     enum unwind_end end;
     uintptr_t cfa;
+    uintptr_t lowest = w->lowest_cfa;
 
     end = locate(w, &row->cfa, regs, 0, &cfa);
     if (end != UNWIND_OUTERMOST)
@@ -353,7 +355,7 @@ static bool follow_row(struct walk *w, const struct cfi_row *row,
         return false;
     recover_all(w, row, regs, cfa, &caller);
     caller.returns = !row->is_signal;
-    if (row->is_signal)
+    if (row->is_signal && cfa > lowest)
         w->lowest_cfa = cfa; // I2
     *regs = caller;
     return true;

@@ -12,6 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#endif
+#endif
+
 // ---- Steps and what each thread has of its own. ----
 
 // In the simulator's library (src/sim) each ordered access is a step: there a
@@ -60,6 +66,10 @@ static inline void port_step(void)
 
 typedef _Atomic(uint32_t) atomic_u32;
 typedef _Atomic(uint64_t) atomic_u64;
+
+#ifdef WEFT_EXPLORE
+#include "port/port_explore.h"
+#else
 
 #define load_relaxed(p) atomic_load_explicit(p, memory_order_relaxed)
 #define load_acquire(p)                                                        \
@@ -141,6 +151,8 @@ static inline void port_pause(void)
 }
 #endif
 
+#endif // WEFT_EXPLORE
+
 // ---- Waiting. ----
 
 // Sleeps while *word is `expected`, until woken or the deadline (monotonic, or
@@ -167,7 +179,7 @@ extern bool port_has_counter;
 // it stands on the path of every switch. Async-signal-safe.
 #ifdef WEFT_SIM
 uint64_t port_ticks(void); // nanoseconds
-#else
+#elif !defined(WEFT_EXPLORE)
 static inline uint64_t port_ticks(void)
 {
 #if defined(__x86_64__)
@@ -188,6 +200,18 @@ static inline uint64_t port_ticks(void)
 int64_t port_ticks_to_ns(uint64_t ticks);
 
 // ---- Memory for stacks and tables. ----
+
+// Tells MemorySanitizer of memory that the system has filled by a call which it
+// does not know (in clang 14: fstat, lstat, epoll_pwait2).
+static inline void port_filled(const void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+    __msan_unpoison(start, bytes);
+#endif
+#endif
+}
 
 // Reserves zeroed memory, committed at first touch, not shared with forked
 // children when `stacks`, aligned to `align` (a power of two). NULL: no memory.

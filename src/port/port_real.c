@@ -738,6 +738,7 @@ static int wait_events(int epoll, struct epoll_event *events, int max,
         struct timespec left = to_timespec(left_ns);
         int got = (int)syscall(SYS_epoll_pwait2, epoll, events, max, &left,
                                NULL, (size_t)0);
+        port_filled(events, got < 0 ? 0 : (size_t)got * sizeof *events);
         // Before Linux 5.11, or kept away by a filter that knows it not.
         if (got >= 0 || (errno != ENOSYS && errno != EPERM))
             return got;

@@ -59,7 +59,9 @@ static int write_json(const weft_dump *dump, const char *path)
 
     if (size < 0 || (size_t)size >= sizeof temporary)
         return -ENAMETOOLONG;
-    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode))
+    bool known = lstat(path, &there) == 0;
+    port_filled(&there, sizeof there);
+    if (known && !S_ISREG(there.st_mode))
         return write_through(dump, path);
     int error = write_through(dump, temporary);
     if (error == 0 && rename(temporary, path) != 0)

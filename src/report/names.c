@@ -47,7 +47,8 @@ static struct symbols *acquire(const weft_dump *dump)
 
     lock_acquire(&memory->names_lock);
     if (!memory->names) {
-        memory->names = symbols_new(dump->modules, dump->module_count);
+        memory->names =
+            symbols_new(dump->modules, dump->module_count, dump->entry);
         memory->names_free = symbols_free;
         if (memory->names)
             load_all(dump, memory->names);

@@ -30,11 +30,15 @@
 #include "report/symbols_dw.h"
 #include "report/symbols_path.h"
 #include "report/symtab.h"
-#include "task/switch.h"
 
 enum { ENTRY_BYTES = 32 }; // more than task_entry has
 
-#define OWN_FILE "report/symbols.c"
+// Where task_entry is written.
+#if defined(__x86_64__)
+#define OWN_FILE "task/switch_x86_64.S"
+#else
+#define OWN_FILE "task/switch_aarch64.S"
+#endif
 
 // There if the program has C++'s run-time library, however it is linked.
 extern char *__cxa_demangle(const char *name, char *buffer, size_t *length,
@@ -78,7 +82,8 @@ struct symbols {
     bool tried;        // to load libdw
     struct dw *dw;     // or NULL
     const char *no_dw; // why it is NULL
-    size_t own_module; // the module of this code; module_count: none
+    uintptr_t entry;   // task_entry, or 0
+    size_t own_module; // the module of weft's code; module_count: none
     bool own_library;  // it is libweft.so
     bool demangle_sought;
     demangle_fn *demangle; // or NULL
@@ -137,13 +142,13 @@ static struct source *source_of(struct symbols *symbols, size_t module)
     return source;
 }
 
-static void find_own_root(struct symbols *symbols, uintptr_t own)
+static void find_own_root(struct symbols *symbols)
 {
     struct dw_frame frames[DW_FRAMES_MAX];
     size_t module = symbols->own_module;
 
-    if (dw_find(symbols->dw, module, &source_of(symbols, module)->file, own,
-                frames) &&
+    if (dw_find(symbols->dw, module, &source_of(symbols, module)->file,
+                symbols->entry + 1, frames) &&
         frames[0].file)
         symbols_path_set_own(&symbols->paths, frames[0].dir, frames[0].file,
                              OWN_FILE);
@@ -151,19 +156,17 @@ static void find_own_root(struct symbols *symbols, uintptr_t own)
 
 static void start(struct symbols *symbols)
 {
-    uintptr_t own = (uintptr_t)symbols_load;
-
     symbols->tried = true;
     symbols->dw =
         dw_open(symbols->modules, symbols->module_count, &symbols->no_dw);
     symbols_path_init(&symbols->paths);
-    symbols->own_module = find_module(symbols, own);
+    symbols->own_module = find_module(symbols, symbols->entry);
     if (symbols->own_module == symbols->module_count)
         return;
     symbols->own_library =
         is_library(symbols->modules[symbols->own_module].path);
     if (symbols->dw)
-        find_own_root(symbols, own);
+        find_own_root(symbols);
 }
 
 // ---- One pc. ----
@@ -510,7 +513,7 @@ void symbols_mark_stack(struct symbols *symbols, const uintptr_t *pcs,
         mark(symbols, pcs[i]);
     // A task's outermost frames: its entry, and the body that calls its
     // function.
-    if (count >= 2 && pcs[count - 1] - (uintptr_t)task_entry < ENTRY_BYTES) {
+    if (count >= 2 && pcs[count - 1] - symbols->entry < ENTRY_BYTES) {
         mark(symbols, pcs[count - 1]);
         mark(symbols, pcs[count - 2]);
     }
@@ -528,7 +531,8 @@ const char *symbols_missing(const struct symbols *symbols, size_t module)
 
 // ---- Beginning and end. ----
 
-struct symbols *symbols_new(const struct model_module *modules, size_t count)
+struct symbols *symbols_new(const struct model_module *modules, size_t count,
+                            uintptr_t entry)
 {
     struct symbols *symbols = calloc(1, sizeof(*symbols));
 
@@ -536,6 +540,7 @@ struct symbols *symbols_new(const struct model_module *modules, size_t count)
         return NULL;
     symbols->modules = modules;
     symbols->module_count = count;
+    symbols->entry = entry;
     symbols->sources = calloc(count + 1, sizeof(*symbols->sources));
     if (!symbols->sources) {
         free(symbols);

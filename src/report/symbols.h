@@ -11,9 +11,11 @@
 struct model_module;
 struct symbols;
 
-// Symbols of the modules of this process, which must outlive them. NULL: no
+// Symbols of the modules of a process, which must outlive them. `entry`:
+// task_entry there, by which weft's own code is known; 0: it is not. NULL: no
 // memory.
-struct symbols *symbols_new(const struct model_module *modules, size_t count);
+struct symbols *symbols_new(const struct model_module *modules, size_t count,
+                            uintptr_t entry);
 void symbols_free(struct symbols *symbols);
 
 // Looks up all of these at once, which is cheaper than one by one. 0, -ENOMEM.

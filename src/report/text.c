@@ -121,7 +121,8 @@ static void print_quality(struct view *view)
     str_add(line, dump->consistent ? "snapshot: consistent, "
                                    : "snapshot: NOT OF ONE MOMENT, ");
     str_add(line, dump->complete ? "complete" : "INCOMPLETE");
-    str_add(line, "; workers were stopped for ");
+    str_add(line, dump->remote ? "; the process was stopped for "
+                               : "; workers were stopped for ");
     str_add_time(line, dump->pause_ns);
     str_add(line, ", all took ");
     str_add_time(line, dump->total_ns);

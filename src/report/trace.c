@@ -8,6 +8,7 @@
 #include "report/frames.h"
 #include "report/symbols.h"
 #include "sync/blocking.h"
+#include "task/switch.h"
 
 int weft_trace_get_pcs(const weft_trace *trace, const uintptr_t **ret_pcs,
                        size_t *ret_count, enum weft_stack_end *ret_end)
@@ -30,7 +31,8 @@ static int prepare(struct weft_trace *trace)
     }
     if (trace->names)
         return 0;
-    trace->names = symbols_new(trace->modules, trace->module_count);
+    trace->names =
+        symbols_new(trace->modules, trace->module_count, (uintptr_t)task_entry);
     if (!trace->names)
         return -ENOMEM;
     int failed = symbols_load(trace->names, trace->pcs, trace->count);

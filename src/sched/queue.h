@@ -11,6 +11,9 @@ enum {
 #ifdef WEFT_HOSTILE
     QUEUE_CAP = 2,
     QUEUE_BATCH = 1,
+#elif defined(WEFT_EXPLORE)
+    QUEUE_CAP = 4,
+    QUEUE_BATCH = 2,
 #else
     QUEUE_CAP = 1024,
     QUEUE_BATCH = 128, // the most that are moved elsewhere at once

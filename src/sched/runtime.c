@@ -2,14 +2,15 @@
 //
 //   R1  A tag is taken by CAS on taken[tag] (acquire) and given back (release)
 //       once its runtime is gone; tags go round, so that an old handle finds no
-//       runtime rather than a new one. registry[tag] is stored (release) once
-//       the runtime is whole; a handle's tag leads to it (acquire).
+//       runtime rather than a new one. runtime_registry[tag] is stored
+//       (release) once the runtime is whole; a handle's tag leads to it
+//       (acquire).
 //   R2  A call by handle from outside the runtime counts itself into
 //       inside[tag], then loads closed[tag]; a runtime that ends sets
 //       closed[tag], then waits until inside[tag] is 0, and only then clears
-//       registry[tag]. All seq_cst: the call finds the runtime closed, or the
-//       end waits for it. Calls by the runtime's own
-//       tasks need no count, for it does not end while they live.
+//       runtime_registry[tag]. All seq_cst: the call finds the runtime closed,
+//       or the end waits for it. Calls by the runtime's own tasks need no
+//       count, for it does not end while they live.
 #include "sched/runtime.h"
 
 #include <errno.h>
@@ -19,10 +20,10 @@
 
 #include "sched/fork.h"
 
-static _Atomic(struct weft_runtime *) registry[RUNTIMES_MAX + 1]; // R1
-static atomic_u32 taken[RUNTIMES_MAX + 1];                        // R1
-static atomic_u32 inside[RUNTIMES_MAX + 1];                       // R2
-static atomic_u32 closed[RUNTIMES_MAX + 1];                       // R2
+_Atomic(struct weft_runtime *) runtime_registry[RUNTIMES_MAX + 1]; // R1
+static atomic_u32 taken[RUNTIMES_MAX + 1];                         // R1
+static atomic_u32 inside[RUNTIMES_MAX + 1];                        // R2
+static atomic_u32 closed[RUNTIMES_MAX + 1];                        // R2
 
 atomic_u32 threads_blocked;
 
@@ -56,7 +57,7 @@ void runtime_close(struct weft_runtime *runtime)
     store_seq_cst(&closed[runtime->tag], 1);   // R2
     while ((calls = load_seq_cst(count)) != 0) // R2
         (void)port_futex_wait(count, calls, port_now() + 1000000);
-    store_release(&registry[runtime->tag], NULL); // R1
+    store_release(&runtime_registry[runtime->tag], NULL); // R1
 }
 
 uint32_t runtime_count(void)
@@ -68,14 +69,9 @@ uint32_t runtime_count(void)
     return count;
 }
 
-struct weft_runtime *runtime_at(uint32_t tag)
-{
-    return load_acquire(&registry[tag]); // R1
-}
-
 struct weft_runtime *runtime_of(const struct task *task)
 {
-    return runtime_at(task->tag);
+    return load_acquire(&runtime_registry[task->tag]); // R1
 }
 
 struct task *task_visit(weft_task handle, struct visit *ret_visit)
@@ -88,8 +84,8 @@ struct task *task_visit(weft_task handle, struct visit *ret_visit)
     if (ret_visit->counted)
         (void)add_seq_cst(&inside[tag], 1); // R2
     struct weft_runtime *runtime = NULL;
-    if (load_seq_cst(&closed[tag]) == 0)        // R2
-        runtime = load_acquire(&registry[tag]); // R1
+    if (load_seq_cst(&closed[tag]) == 0)                // R2
+        runtime = load_acquire(&runtime_registry[tag]); // R1
     struct task *task =
         runtime == NULL ? NULL : table_find(&runtime->table, handle);
     if (task == NULL)
@@ -163,8 +159,8 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
         goto no_driver;
     error = alloc_workers(runtime, workers);
     if (error == 0) {
-        store_release(&registry[runtime->tag], runtime); // R1
-        store_seq_cst(&closed[runtime->tag], 0);         // R2
+        store_release(&runtime_registry[runtime->tag], runtime); // R1
+        store_seq_cst(&closed[runtime->tag], 0);                 // R2
         return 0;
     }
     free_workers(runtime);

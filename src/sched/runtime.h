@@ -18,7 +18,11 @@
 
 enum {
     WORKERS_MAX = 1024,
+#ifdef WEFT_EXPLORE
+    RUNTIMES_MAX = 1, // each execution's has the same tag
+#else
     RUNTIMES_MAX = 255, // tags are 8 bits, and 0 means none
+#endif
     DUMP_THREADS_MAX = 64,
 };
 
@@ -75,6 +79,7 @@ struct worker {
     atomic_u64 now;                 // ticks at the last switch; by its worker;
                                     // relaxed: a figure
     bool searching;                 //
+    struct task *shunned;           // parked here last, where tasks migrate
     _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
                                     // release by its worker, for dumps
     void *alternate;                // signal stack, dump's own
@@ -162,6 +167,7 @@ struct weft_runtime {
     atomic_u32 trace_asked; // enum; dump/rendezvous.c, seq_cst there
     const struct trace_ops *trace; // NULL: no dumps
     void *dumps;                   // dump's own
+    const void *beacon;            // dump's own: links it into each program
     void *rules;                   // dump's own
     void *watch;                   // report's own
     // The watchdog has seen a sign that something may be wrong: called in its
@@ -181,6 +187,7 @@ struct weft_runtime {
     int64_t dump_grace_ns;       //
     int capture_signal;          //
     uint32_t dump_threads;       //
+    bool migrates;               // hostile builds: woken tasks change workers
     int64_t ready_ns;            // for the watchdog's signs
     int64_t asleep_ns;           //
 };
@@ -195,8 +202,8 @@ struct task *task_self(void);
 // The runtime of a task that has not ended.
 struct weft_runtime *runtime_of(const struct task *task);
 
-// The runtime of a tag, or NULL. For callers that know that none ends now.
-struct weft_runtime *runtime_at(uint32_t tag);
+// Each runtime at its tag: R1 in runtime.c.
+extern _Atomic(struct weft_runtime *) runtime_registry[RUNTIMES_MAX + 1];
 
 // How many runtimes there are; a moment old.
 uint32_t runtime_count(void);

@@ -26,8 +26,10 @@ enum {
     NEXT_RUNS_MAX = 16,
 #ifdef WEFT_HOSTILE
     BUDGET = 1,
+    HOSTILE = true, // thieves look at random; see also migrates
 #else
     BUDGET = 128,
+    HOSTILE = false,
 #endif
     STEAL_NEXT_AFTER_NS = 50000,
 };
@@ -55,6 +57,13 @@ struct task *task_self(void)
 static void count(atomic_u64 *figure, uint64_t more)
 {
     store_relaxed(figure, load_relaxed(figure) + more);
+}
+
+// Hostile builds: whether a task that was woken goes on in another worker than
+// the one it parked in, if any comes for it.
+static bool migrates(const struct weft_runtime *runtime)
+{
+    return HOSTILE && runtime->migrates;
 }
 
 // ---- Putting tasks into queues ----
@@ -123,7 +132,7 @@ void sched_schedule(struct task *task)
     struct worker *worker = worker_self();
 
     if (worker != NULL && worker->runtime->tag == task->tag &&
-        worker->core != NULL) {
+        worker->core != NULL && !migrates(worker->runtime)) {
         note_woken(task, worker_now(worker));
         schedule_next(worker, task);
         return;
@@ -245,6 +254,8 @@ static void parked(struct worker *worker, struct task *task)
 
     if (STATE_PHASE(word) == PHASE_PARKING &&
         cas_seq_cst(&task->state, &word, waiting)) { // task.h I1, P1, P2
+        if (migrates(worker->runtime))
+            worker->shunned = task;
         check_canceled(task, waiting);
         return;
     }
@@ -432,7 +443,9 @@ static struct task *steal(struct worker *worker)
     struct task *task;
 
     for (uint32_t i = 0; i < 2 * workers; i++) {
-        uint32_t at = (start + i) % workers;
+        uint32_t at =
+            (HOSTILE ? (uint32_t)random_next(worker->core) : start + i) %
+            workers;
         struct core *victim = &runtime->cores[at];
         if (at == worker->index)
             continue;
@@ -571,6 +584,21 @@ static void rest(struct worker *worker)
 
 // ---- The loop ----
 
+// Gives a task that has parked here away, and some time to whoever comes for
+// it. Nothing comes of it where the others are busy, for it is shunned once.
+static void give_away(struct worker *worker, struct task *task)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct task_list one = {0};
+
+    worker->shunned = NULL;
+    task_list_push(&one, task);
+    inject_push(&runtime->inject, &one);
+    sched_notify(runtime);
+    for (int i = 0; i < 5000 && !inject_empty(&runtime->inject); i++)
+        port_pause();
+}
+
 static struct task *find(struct worker *worker)
 {
     struct core *core = worker->core;
@@ -582,7 +610,13 @@ static struct task *find(struct worker *worker)
     }
     if (task == NULL)
         task = take_local(core);
-    return task != NULL ? task : search(worker);
+    if (task == NULL)
+        task = search(worker);
+    if (HOSTILE && task != NULL && task == worker->shunned) {
+        give_away(worker, task);
+        task = search(worker);
+    }
+    return task;
 }
 
 static void work(struct worker *worker)

@@ -20,7 +20,7 @@ static const uint64_t STEP_LIMIT = 1000000000;
 static void *report(void *arg)
 {
     for (uint32_t tag = 1; tag <= RUNTIMES_MAX; tag++) {
-        struct weft_runtime *runtime = runtime_at(tag);
+        struct weft_runtime *runtime = load_acquire(&runtime_registry[tag]);
         weft_dump *dump;
         if (runtime == NULL || weft_dump_take(runtime, &dump) != 0)
             continue;

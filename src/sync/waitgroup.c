@@ -106,7 +106,8 @@ static bool mark(struct waitgroup *g)
     uint64_t state = load_acquire(&g->state); // P1
 
     while (COUNT(state) != 0)
-        if (cas_acquire(&g->state, &state, state | CONTENDED)) // G1, P1
+        // Acquires what it fails on too: that may be the last done.
+        if (cas_acq_rel(&g->state, &state, state | CONTENDED)) // G1, P1
             return true;
     return false;
 }

@@ -15,6 +15,9 @@
 #if __has_feature(thread_sanitizer)
 #define WEFT_TSAN 1
 #endif
+#if __has_feature(memory_sanitizer)
+#define WEFT_MSAN 1
+#endif
 #endif
 #if defined(__SANITIZE_ADDRESS__)
 #define WEFT_ASAN 1

@@ -8,8 +8,13 @@
 #include "task/stack.h"
 
 enum {
+#ifdef WEFT_EXPLORE
+    SEGMENT_SLOTS = 2,
+    SEGMENTS = 4,
+#else
     SEGMENT_SLOTS = 1024,
     SEGMENTS = 16384,
+#endif
     TABLE_MAX = SEGMENT_SLOTS * SEGMENTS,
 };
 

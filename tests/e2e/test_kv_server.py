@@ -46,12 +46,13 @@ def die_with_parent():
 
 
 class Server:
-    """A running server; a `with` block ends it, kindly at first."""
+    """A running server; a `with` block ends it, kindly at first. What has a
+    name goes to Popen."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, **popen):
         self.process = subprocess.Popen(
             [server_program(), "--port", "0", *options],
-            stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+            stdout=subprocess.PIPE, preexec_fn=die_with_parent, **popen)
         ready, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
         line = self.process.stdout.readline().decode() if ready else ""
         match = re.fullmatch(r"kv-server: listening on (.*):(\d+)\n", line)

@@ -213,11 +213,13 @@ static void *relay_thread(void *arg)
     return arg;
 }
 
-// Until the thread is inside its call.
+// Until the thread is inside its call; or out of it again, since a loaded
+// machine may keep the worker away for so long.
 static void await_call(void)
 {
     atomic_fetch_add(&relay.asked, 1);
-    while (!sleeps_in_futex(atomic_load(&relay.tid)))
+    while (!sleeps_in_futex(atomic_load(&relay.tid)) &&
+           atomic_load(&relay.asked) != atomic_load(&relay.answered))
         continue;
 }
 

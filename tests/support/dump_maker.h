@@ -10,6 +10,7 @@
 
 #include "base/panic.h"
 #include "dump/model.h"
+#include "task/switch.h"
 
 #define SECOND INT64_C(1000000000)
 
@@ -46,6 +47,7 @@ static inline weft_dump *maker_new(void)
     dump->consistent = true;
     dump->complete = true;
     ensure(model_add_modules(dump) == 0);
+    dump->entry = (uintptr_t)task_entry;
     return dump;
 }
 

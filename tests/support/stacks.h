@@ -6,6 +6,7 @@
 #define WEFT_TESTS_STACKS_H
 
 #include "dump/unwind.h"
+#include "port/port.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,7 +20,8 @@
 #include <cmocka.h>
 
 #if defined(__clang__)
-#define UNCHECKED __attribute__((noinline, no_sanitize("address", "thread")))
+#define UNCHECKED                                                              \
+    __attribute__((noinline, no_sanitize("address", "thread", "memory")))
 #else
 #define UNCHECKED                                                              \
     __attribute__((noinline, no_sanitize_address, no_sanitize_thread))
@@ -98,6 +100,7 @@ NOINLINE static void take_stack(void)
     uintptr_t hi = stack_end();
 
     getcontext(&here);
+    port_filled(&here, sizeof here);
     unwind_regs_of_signal(&here, &sample.regs);
     save_stack(&sample, sample.regs.reg[CFI_SP], hi);
     sink++;
@@ -111,6 +114,7 @@ NOINLINE static void take_sample(void)
     sample.oracle.depth = 0;
     _Unwind_Backtrace(add_frame, &sample.oracle);
     getcontext(&here);
+    port_filled(&here, sizeof here);
     unwind_regs_of_signal(&here, &sample.regs);
     sample.regs.valid = CFI_PRESERVED;
     save_stack(&sample, sample.regs.reg[CFI_SP], hi);

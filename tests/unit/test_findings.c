@@ -157,6 +157,24 @@ static void through_nested_scopes(void **state)
     weft_dump_free(dump);
 }
 
+// Scopes that lie in each other, or in themselves, as only damaged memory has
+// them: that is no deadlock, and no endless walk.
+static void scopes_in_a_circle(void **state)
+{
+    weft_dump *dump = begin();
+
+    (void)state;
+    struct model_task *task = add(dump, 1, WEFT_WAIT_SCOPE);
+    task->scope = A_SCOPE;
+    task->wait_scope = OTHER_SCOPE;
+    task = add(dump, 2, WEFT_WAIT_SCOPE);
+    task->scope = OTHER_SCOPE;
+    task->wait_scope = A_SCOPE;
+    task = add(dump, 3, WEFT_WAIT_SCOPE);
+    task->scope = task->wait_scope = 0x9000;
+    expect_none(dump);
+}
+
 // T1 waits for T2's item and T2 for T1's, and nobody else ever sent either.
 static weft_dump *make_pair(bool another)
 {
@@ -697,6 +715,7 @@ int main(void)
         cmocka_unit_test(through_a_scope),
         cmocka_unit_test(another_scope_is_none),
         cmocka_unit_test(through_nested_scopes),
+        cmocka_unit_test(scopes_in_a_circle),
         cmocka_unit_test(through_channels),
         cmocka_unit_test(other_servers_are_none),
         cmocka_unit_test(mixed),

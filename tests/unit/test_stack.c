@@ -127,7 +127,7 @@ static void test_the_guard_faults(void **state)
 
 // ---- Where there are no more guards. ----
 
-#if !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
+#if !defined(WEFT_ASAN) && !defined(WEFT_TSAN) && !defined(WEFT_MSAN)
 
 enum { CROWD = 40000 };
 
@@ -171,7 +171,7 @@ static void run_out_of_guards(void)
 static void test_canaries_take_over(void **state)
 {
     (void)state;
-#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN) || defined(WEFT_MSAN)
     skip_because("the sanitizer's own memory must not be locked");
 #else
     static struct child child;

@@ -25,6 +25,7 @@
 #include "support/dump_maker.h"
 #include "support/places.h"
 #include "support/skip.h"
+#include "task/switch.h"
 
 #define FRAMES 8
 
@@ -32,7 +33,8 @@ static struct symbols *make(struct model_module **ret_modules,
                             size_t *ret_count)
 {
     assert_int_equal(model_load_modules(ret_modules, ret_count), 0);
-    struct symbols *symbols = symbols_new(*ret_modules, *ret_count);
+    struct symbols *symbols =
+        symbols_new(*ret_modules, *ret_count, (uintptr_t)task_entry);
     assert_non_null(symbols);
     return symbols;
 }
@@ -223,7 +225,8 @@ static void bad_modules(void **state)
     assert_true(fd >= 0);
     assert_true(write(fd, short_file, sizeof(short_file)) > 0);
     close(fd);
-    struct symbols *symbols = symbols_new(modules, count);
+    struct symbols *symbols =
+        symbols_new(modules, count, (uintptr_t)task_entry);
     for (uintptr_t pc = 0x1100; pc < 0x8000; pc += 0x100) {
         assert_int_equal(symbols_lookup(symbols, pc, &frame, 1), 1);
         assert_non_null(frame.module);
@@ -250,7 +253,7 @@ static void replaced_module(void **state)
         skip_because("this test was linked without a build-id");
     }
     modules[0].build_id[0] ^= 1; // '0' becomes '1', 'a' becomes '`'
-    symbols = symbols_new(modules, count);
+    symbols = symbols_new(modules, count, (uintptr_t)task_entry);
     assert_int_equal(symbols_lookup(symbols, places[TRANSFER_41], &frame, 1),
                      1);
     assert_null(frame.file);

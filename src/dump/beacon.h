@@ -1,0 +1,35 @@
+// beacon.h -- By what weft is found in a process that cannot be asked.
+//
+// A note of weft's own in the module that holds it (section .note.weft, and so
+// in a PT_NOTE segment, which stripping leaves) says how far from itself the
+// beacon lies; the beacon says where the runtimes are, and how the structs in
+// them are laid out.
+#ifndef WEFT_DUMP_BEACON_H
+#define WEFT_DUMP_BEACON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BEACON_VERSION = 1, // of this struct, which only grows at its end
+    BEACON_NOTE = 1,    // type of the note
+};
+
+#define BEACON_OWNER "weft"
+
+struct beacon {
+    char magic[8]; // "weft dmp"
+    uint32_t version;
+    uint32_t size;      // of this struct
+    char library[16];   // weft's version
+    uint64_t layout;    // beacon_layout
+    uintptr_t registry; // of runtimes
+    uintptr_t task_entry;
+};
+
+extern const struct beacon beacon;
+
+// A figure of all sizes and offsets that a reader relies on.
+uint64_t beacon_layout(void);
+
+#endif

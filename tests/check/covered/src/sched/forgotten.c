@@ -1,0 +1,5 @@
+// forgotten.c -- In no list.
+int get(int *p)
+{
+    return load_acquire(p); // P1
+}

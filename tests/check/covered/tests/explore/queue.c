@@ -1,0 +1,2 @@
+// queue.c -- Scenarios.
+const char *names[] = {"there"};

@@ -1,0 +1,342 @@
+// sync.c -- Scenarios of the locks, events and channels, between threads.
+#include <weft/weft.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "explore/explore.h"
+
+enum { WHILE_NS = 1000000 };
+
+static int64_t soon(void)
+{
+    return port_now() + WHILE_NS;
+}
+
+// ---- Mutex ----
+
+static weft_mutex mutex;
+static int counter; // under it
+static int refused[3];
+
+static void reset_mutex(void)
+{
+    explore_expect(weft_mutex_init(&mutex, "m") == 0);
+    counter = 0;
+    memset(refused, 0, sizeof refused);
+}
+
+static void lock_and_add(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_mutex_lock(&mutex, WEFT_NEVER) == 0);
+    counter++;
+    explore_expect(weft_mutex_unlock(&mutex) == 0);
+}
+
+static void lock_in_time(void *arg)
+{
+    int error = weft_mutex_lock(&mutex, soon());
+
+    explore_expect(error == 0 || error == -ETIMEDOUT);
+    refused[(uintptr_t)arg] = error != 0;
+    if (error != 0)
+        return;
+    counter++;
+    explore_expect(weft_mutex_unlock(&mutex) == 0);
+}
+
+static void expect_counted(int all)
+{
+    explore_expect(counter + refused[0] + refused[1] + refused[2] == all);
+    explore_expect(weft_mutex_try_lock(&mutex) == 0);
+    explore_expect(weft_mutex_unlock(&mutex) == 0);
+    explore_expect(weft_mutex_deinit(&mutex) == 0);
+}
+
+static void mutex_two(void)
+{
+    reset_mutex();
+    explore_start("A", lock_and_add, NULL);
+    explore_start("B", lock_and_add, NULL);
+    explore_join_all();
+    expect_counted(2);
+}
+
+static void mutex_three(void)
+{
+    reset_mutex();
+    explore_start("A", lock_and_add, NULL);
+    explore_start("B", lock_and_add, NULL);
+    explore_start("C", lock_and_add, NULL);
+    explore_join_all();
+    expect_counted(3);
+}
+
+static void mutex_timed(void)
+{
+    reset_mutex();
+    explore_start("A", lock_and_add, NULL);
+    explore_start("B", lock_in_time, (void *)1);
+    explore_start("C", lock_in_time, (void *)2);
+    explore_join_all();
+    expect_counted(3);
+}
+
+// ---- Channel ----
+
+enum { ITEMS = 2 };
+
+static weft_channel *channel;
+static int sent;     // items that went in
+static int received; // items that came out
+static int arrived[ITEMS + 1];
+
+static void reset_channel(size_t capacity)
+{
+    explore_expect(weft_channel_new(sizeof(int), capacity, "c", &channel) == 0);
+    sent = received = 0;
+    memset(arrived, 0, sizeof arrived);
+}
+
+static void send_all(void *arg)
+{
+    int64_t deadline_ns = arg == NULL ? WEFT_NEVER : soon();
+
+    for (int i = 1; i <= ITEMS; i++) {
+        int error = weft_channel_send(channel, &i, deadline_ns);
+        explore_expect(error == 0 || error == -ETIMEDOUT || error == -EPIPE);
+        sent += error == 0;
+    }
+}
+
+static void receive_all(void *arg)
+{
+    int64_t deadline_ns = arg == NULL ? WEFT_NEVER : soon();
+    int item;
+
+    for (int i = 0; i < ITEMS; i++) {
+        int error = weft_channel_recv(channel, &item, deadline_ns);
+        explore_expect(error == 0 || error == -ETIMEDOUT || error == -EPIPE);
+        if (error != 0)
+            continue;
+        received++;
+        arrived[item]++;
+    }
+}
+
+static void close_it(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_channel_close(channel) == 0);
+}
+
+// Nothing is lost: what went in is out, or still inside.
+static void expect_received(void)
+{
+    int item;
+
+    while (weft_channel_recv(channel, &item, 0) == 0) {
+        received++;
+        arrived[item]++;
+    }
+    explore_expect(sent == received);
+    for (int i = 1; i <= ITEMS; i++)
+        explore_expect(arrived[i] <= 1);
+    explore_expect(weft_channel_free(channel) == 0);
+}
+
+static void channel_pass(void)
+{
+    reset_channel(1);
+    explore_start("sender", send_all, NULL);
+    explore_start("receiver", receive_all, NULL);
+    explore_join_all();
+    expect_received();
+    explore_expect(received == ITEMS);
+}
+
+static void channel_timed(void)
+{
+    reset_channel(1);
+    explore_start("sender", send_all, &channel);
+    explore_start("receiver", receive_all, &channel);
+    explore_join_all();
+    expect_received();
+}
+
+static void channel_closed(void)
+{
+    reset_channel(1);
+    explore_start("sender", send_all, NULL);
+    explore_start("receiver", receive_all, NULL);
+    explore_start("closer", close_it, NULL);
+    explore_join_all();
+    expect_received();
+}
+
+// ---- Event, once, semaphore, rwlock, waitgroup ----
+
+static weft_event event;
+static int shown;
+
+static void set_event(void *arg)
+{
+    (void)arg;
+    shown = 1;
+    explore_expect(weft_event_set(&event) == 0);
+}
+
+static void await_event(void *arg)
+{
+    int error = weft_event_wait(&event, arg == NULL ? WEFT_NEVER : soon());
+
+    explore_expect(error == 0 || (arg != NULL && error == -ETIMEDOUT));
+    if (error == 0)
+        explore_expect(shown == 1);
+}
+
+static void event_set(void)
+{
+    explore_expect(weft_event_init(&event, "e") == 0);
+    shown = 0;
+    explore_start("setter", set_event, NULL);
+    explore_start("A", await_event, NULL);
+    explore_start("B", await_event, &event);
+    explore_join_all();
+    explore_expect(weft_event_deinit(&event) == 0);
+}
+
+static weft_once once;
+
+static int make_shown(void *arg)
+{
+    (void)arg;
+    shown++;
+    return 0;
+}
+
+static void run_once(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_once_run(&once, make_shown, NULL, WEFT_NEVER) == 0);
+    explore_expect(shown == 1);
+}
+
+static void once_two(void)
+{
+    explore_expect(weft_once_init(&once, "o") == 0);
+    shown = 0;
+    explore_start("A", run_once, NULL);
+    explore_start("B", run_once, NULL);
+    explore_join_all();
+    explore_expect(weft_once_deinit(&once) == 0);
+}
+
+static weft_semaphore semaphore;
+
+static void take_permit(void *arg)
+{
+    int64_t deadline_ns = arg == NULL ? WEFT_NEVER : soon();
+    int error = weft_semaphore_acquire(&semaphore, 1, deadline_ns);
+
+    explore_expect(error == 0 || (arg != NULL && error == -ETIMEDOUT));
+    if (error != 0)
+        return;
+    counter++;
+    explore_expect(weft_semaphore_release(&semaphore, 1) == 0);
+}
+
+static void semaphore_of_one(void)
+{
+    explore_expect(weft_semaphore_init(&semaphore, 1, "s") == 0);
+    counter = 0;
+    explore_start("A", take_permit, NULL);
+    explore_start("B", take_permit, NULL);
+    explore_start("C", take_permit, &semaphore);
+    explore_join_all();
+    explore_expect(counter >= 2);
+    explore_expect(weft_semaphore_deinit(&semaphore) == 0);
+}
+
+static weft_rwlock rwlock;
+
+static void write_locked(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_rwlock_lock_write(&rwlock, WEFT_NEVER) == 0);
+    counter++;
+    explore_expect(weft_rwlock_unlock(&rwlock) == 0);
+}
+
+static void read_locked(void *arg)
+{
+    int64_t deadline_ns = arg == NULL ? WEFT_NEVER : soon();
+    int error = weft_rwlock_lock_read(&rwlock, deadline_ns);
+
+    explore_expect(error == 0 || (arg != NULL && error == -ETIMEDOUT));
+    if (error != 0)
+        return;
+    explore_expect(counter <= 2);
+    explore_expect(weft_rwlock_unlock(&rwlock) == 0);
+}
+
+static void rwlock_mixed(void)
+{
+    explore_expect(weft_rwlock_init(&rwlock, "r") == 0);
+    counter = 0;
+    explore_start("writer", write_locked, NULL);
+    explore_start("writer 2", write_locked, NULL);
+    explore_start("reader", read_locked, &rwlock);
+    explore_join_all();
+    explore_expect(counter == 2);
+    explore_expect(weft_rwlock_deinit(&rwlock) == 0);
+}
+
+static weft_waitgroup group;
+static int parts[2];
+
+static void do_part(void *arg)
+{
+    parts[(uintptr_t)arg] = 1;
+    explore_expect(weft_waitgroup_done(&group) == 0);
+}
+
+static void await_parts(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_waitgroup_wait(&group, WEFT_NEVER) == 0);
+    explore_expect(parts[0] == 1 && parts[1] == 1);
+}
+
+static void waitgroup_of_two(void)
+{
+    explore_expect(weft_waitgroup_init(&group, "w") == 0);
+    explore_expect(weft_waitgroup_add(&group, 2) == 0);
+    memset(parts, 0, sizeof parts);
+    explore_start("A", do_part, (void *)0);
+    explore_start("B", do_part, (void *)1);
+    explore_start("waiter", await_parts, NULL);
+    explore_join_all();
+    explore_expect(weft_waitgroup_deinit(&group) == 0);
+}
+
+#define SYNC(name, protocol, fn)                                               \
+    {                                                                          \
+        name, protocol, fn, {1, 1}, {3, 1}, NULL, NULL                         \
+    }
+
+const struct scenario sync_scenarios[] = {
+    SYNC("mutex-two", "mutex", mutex_two),
+    SYNC("mutex-three", "mutex", mutex_three),
+    SYNC("mutex-timed", "mutex", mutex_timed),
+    SYNC("channel-pass", "channel", channel_pass),
+    SYNC("channel-timed", "channel", channel_timed),
+    SYNC("channel-closed", "channel", channel_closed),
+    SYNC("event", "event", event_set),
+    SYNC("once", "once", once_two),
+    SYNC("semaphore", "semaphore", semaphore_of_one),
+    SYNC("rwlock", "rwlock", rwlock_mixed),
+    SYNC("waitgroup", "waitgroup", waitgroup_of_two),
+    {0},
+};
