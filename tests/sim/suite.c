@@ -20,7 +20,7 @@ int seeds_body(void *arg)
 
     (void)arg;
     (void)setenv("CMOCKA_MESSAGE_OUTPUT", "TAP", 1);
-    (void)setenv("WEFT_TEST_SCALE", "0.01", 1);
+    (void)setenv("WEFT_TEST_SCALE", "0.01", 0); // unless one is set
     (void)dup2(nowhere, STDOUT_FILENO);
     int failed = tested_main();
     (void)fflush(stdout);
