@@ -13,14 +13,14 @@
 // was before; what a run does to memory its caller does not see. The calling
 // process must have no other threads.
 //
-// What is simulated: all of weft save signals (dump_signal has no effect by
-// kill(2)), files and descriptors that weft did not open; and of the program's
-// own calls pthread_create, _join, _detach, pthread_mutex_lock and _unlock,
-// nanosleep, usleep, sched_yield and clock_gettime. All other calls are the
-// system's: one that blocks blocks the whole simulation, and one whose result
-// differs from run to run makes runs differ. The same goes for loops that wait
-// for another thread without a call of weft's, and for addresses, if what the
-// program does depends on them.
+// What is simulated: all of weft's calls, and of the program's own
+// pthread_create, _join, _detach, pthread_mutex_lock and _unlock, nanosleep,
+// usleep, sched_yield and clock_gettime. All others are the system's: one that
+// blocks blocks the whole simulation, and one whose result differs from run to
+// run makes runs differ. Signals are not simulated: a dump is not to be asked
+// for by one. A loop that waits for another thread without a call of weft's
+// never ends. What depends on addresses is equal within one process, and from
+// one to the next under `setarch -R`.
 //
 // Outside a simulation libweft-sim works as libweft does, only slower.
 #ifndef WEFT_SIM_H

@@ -410,6 +410,27 @@ static void test_misuse_is_refused(void **state)
     assert_int_equal(weft_sim_random(), 0);
 }
 
+static int see(void *arg)
+{
+    *(bool *)arg = weft_sim_active();
+    return run_conversation(NULL);
+}
+
+// What a run does to memory stays in its process, unless that is the caller's.
+static void test_here(void **state)
+{
+    (void)state;
+    weft_sim_options options = QUIET;
+    bool seen = false;
+
+    assert_int_equal(weft_sim_run(1, see, &seen, &options, NULL), 0);
+    assert_false(seen);
+    options.here = true;
+    assert_int_equal(weft_sim_run(1, see, &seen, &options, NULL), 0);
+    assert_true(seen);
+    assert_false(weft_sim_active());
+}
+
 // Outside a simulation the library is what it always is.
 static void test_outside(void **state)
 {
@@ -621,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_a_stuck_run_is_explained),
         cmocka_unit_test(test_misuse_is_refused),
+        cmocka_unit_test(test_here),
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_bytes_come_in_order),
         cmocka_unit_test(test_connections_break),
