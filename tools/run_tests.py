@@ -23,7 +23,7 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim"}, 1),
     "clang": (EVERYWHERE, 1),
     "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE, 6),
