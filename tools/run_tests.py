@@ -51,10 +51,14 @@ RUNNERS = {
 
 # The same, with --long alone; and the suite of tests that run so.
 LONG_RUNNERS = {
+    "fuzz": ("the fuzz targets under libFuzzer",
+             ["python3", "tools/fuzz.py", "--tap", "--runs", "10000000"],
+             2 * 3600),
     "prove": ("the explorer's whole search, and the mutants",
               ["python3", "tools/prove.py", "--tap"], 4 * 3600),
 }
 LONG_SUITE = "long"
+LONG_VARIANTS = ("release", "asan", "tsan", "hostile")
 
 HEARTBEAT_S = 15
 LOG_LINES = 40
@@ -265,7 +269,9 @@ def main(arguments):
     if "--long" in arguments:
         arguments.remove("--long")
         RUNNERS.update(LONG_RUNNERS)
-        SUITES["release"][0].add(LONG_SUITE)
+        for variant in LONG_VARIANTS:
+            suites, slowness = SUITES[variant]
+            SUITES[variant] = (suites | {LONG_SUITE}, slowness)
     if len(arguments) > 1:
         print("usage: run_tests.py [--long] [FILTER]", file=sys.stderr)
         return 64
