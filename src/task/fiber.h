@@ -1,7 +1,10 @@
-// fiber.h -- Tells ASan and TSan about every stack and switch.
+// fiber.h -- Tells ASan, TSan and Valgrind about every stack and switch.
 //
-// Without a sanitizer all of it is empty. Each function is called on the stack
-// it names, around task_switch: fiber_leave before, fiber_enter after.
+// Without a sanitizer all of it is empty, save what Valgrind needs: it sees the
+// switches by itself if it knows the stacks, and is told of each once, by a few
+// instructions that do nothing elsewhere. The other functions are called on the
+// stack that they name, around task_switch: fiber_leave before, fiber_enter
+// after.
 #ifndef WEFT_TASK_FIBER_H
 #define WEFT_TASK_FIBER_H
 
@@ -47,6 +50,39 @@ struct fiber {
 #include <sanitizer/tsan_interface.h>
 #endif
 
+#if defined(HAVE_VALGRIND)
+#include <valgrind/valgrind.h>
+#endif
+
+// A stack that will be run on, and one that will not be any more. The number is
+// Valgrind's for it.
+static inline unsigned fiber_announce(const char *low, const char *high)
+{
+    (void)low, (void)high;
+#if defined(HAVE_VALGRIND)
+    return VALGRIND_STACK_REGISTER(low, high - 1);
+#else
+    return 0;
+#endif
+}
+
+static inline void fiber_withdraw(unsigned announced)
+{
+    (void)announced;
+#if defined(HAVE_VALGRIND)
+    VALGRIND_STACK_DEREGISTER(announced);
+#endif
+}
+
+static inline bool fiber_must_withdraw(void)
+{
+#if defined(HAVE_VALGRIND)
+    return RUNNING_ON_VALGRIND != 0;
+#else
+    return false;
+#endif
+}
+
 static inline void fiber_init(struct fiber *fiber, void *bottom, size_t size)
 {
     fiber->handle = NULL;
@@ -73,6 +109,16 @@ static inline void fiber_init_thread(struct fiber *fiber)
     fiber->fake = NULL;
     fiber->bottom = NULL;
     fiber->size = 0;
+#if defined(WEFT_TSAN)
+    fiber->handle = __tsan_get_current_fiber();
+#endif
+}
+
+// The calling thread may be on another stack than it knows of, and is to come
+// back to it: what TSan calls that one.
+static inline void fiber_keep(struct fiber *fiber)
+{
+    (void)fiber;
 #if defined(WEFT_TSAN)
     fiber->handle = __tsan_get_current_fiber();
 #endif

@@ -84,6 +84,7 @@ bool stack_new(struct stacks *stacks, struct task *task, uint32_t class)
     task->stack_class = class;
     task->top = (struct task_top *)(high - colour - top);
     guard(low, task->top);
+    task->top->announced = fiber_announce(low, high);
     return true;
 }
 

@@ -38,7 +38,8 @@ def converse(port):
                     if not more:
                         return
                     got += more
-                    if got.startswith(b"-ERR"):  # its own connection broke
+                    rest = got.removeprefix(wanted)
+                    if rest.startswith(b"-ERR"):  # its own connection broke
                         return
                     if not wanted.startswith(got):
                         raise WrongReply(f"{command[:20]!r}: {got[:60]!r}")

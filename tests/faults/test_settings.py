@@ -71,7 +71,8 @@ LEFT_OUT = {
         ("test_dump", "test_dump_content", "test_dump_print", "test_findings",
          "test_limits", "test_metrics"), "keeps one worker, uses another"),
     "64 workers": dict.fromkeys(
-        ("test_dump", "test_dump_content", "test_dump_queues"),
+        ("test_dump", "test_dump_content", "test_dump_queues", "test_metrics",
+         "test_standing", "test_standing_calls", "test_standing_signal"),
         "knows how many workers there are"),
 }
 

@@ -6,6 +6,7 @@
 #define WEFT_TESTS_STACKS_H
 
 #include "dump/unwind.h"
+#include "port/port.h"
 
 #include <pthread.h>
 #include <setjmp.h>
