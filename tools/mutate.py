@@ -120,7 +120,7 @@ def silenced(path, lines):
 
 def listed():
     """The edits of the list: `edit PATH: WHAT`, then the old and the new text,
-    each line after `- ` or `+ `; and `excuse PATH:WHAT: REASON`."""
+    each line after `- ` or `+ `; and `excuse PATH:WHAT -- REASON`."""
     edits, excuses = [], {}
     for line in LIST.read_text().splitlines():
         if line.startswith("edit "):
@@ -131,7 +131,7 @@ def listed():
         elif line.startswith("+ "):
             edits[-1][3].append(line[2:])
         elif line.startswith("excuse "):
-            key, _, reason = line[7:].partition(" | ")
+            key, _, reason = line[7:].partition(" -- ")
             excuses[key] = reason
     return edits, excuses
 

@@ -96,6 +96,17 @@ static void barrier_of_two(void)
     expect_led(1);
 }
 
+// Nobody's time is ever up: only the last to come lets them go.
+static void barrier_untimed(void)
+{
+    reset(2, 0);
+    barrier.deadline_ns = INT64_MAX;
+    explore_start("A", come_once, (void *)0);
+    explore_start("B", come_once, (void *)1);
+    explore_join_all();
+    expect_led(1);
+}
+
 static void barrier_of_three(void)
 {
     reset(3, 0);
@@ -132,6 +143,13 @@ const struct scenario barrier_scenarios[] = {
      barrier_of_three,
      {2, 0},
      {3, 1},
+     NULL,
+     NULL},
+    {"barrier-untimed",
+     "dump barrier",
+     barrier_untimed,
+     {2, 1},
+     {3, 2},
      NULL,
      NULL},
     {"barrier-again",

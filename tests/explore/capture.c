@@ -170,6 +170,7 @@ static void capture_again(void)
     explore_expect(load_relaxed(&woken) == 1);
     expect_record(1);
     expect_record(2);
+    explore_expect(load_relaxed(&task->mark) == MARK(EPOCHS, MARK_TAKEN));
     end();
 }
 

@@ -56,19 +56,21 @@ void explore_start_daemon(const char *name, void (*fn)(void *), void *arg);
 // Thread 0: runs the others, until all have ended.
 void explore_join_all(void);
 
+#define EXPLORE_HERE __FILE__ ":" EXPLORE_TEXT(__LINE__) ": "
+
 // Fails the execution unless the condition holds.
 #define explore_expect(condition)                                              \
     do {                                                                       \
         if (!(condition))                                                      \
-            explore_fail(__FILE__ ":" EXPLORE_TEXT(__LINE__) ": " #condition); \
+            explore_fail(EXPLORE_HERE #condition);                             \
     } while (0)
 
 _Noreturn void explore_fail(const char *what);
 
-// Slots that are read before they are claimed, by CAS on `claim`: whoever stores
-// to one must be ordered after all who have read it and claimed it. Without
-// that a processor may load the slot after the claim; which the explorer, as
-// RC11, does not do.
+// Slots that are read before they are claimed, by CAS on `claim`: whoever
+// stores to one must be ordered after all who have read it and claimed it.
+// Without that a processor may load the slot after the claim; which the
+// explorer, as RC11, does not do.
 void explore_guard(const volatile void *claim, const volatile void *start,
                    size_t bytes);
 

@@ -159,6 +159,6 @@ const struct scenario park_scenarios[] = {
     {"park-alone", "park", park_alone, {2, 1}, {3, 2}, NULL, NULL},
     {"park-two", "park", park_two, {2, 1}, {3, 2}, NULL, NULL},
     {"timer-fired", "timer", timer_fired, {2, 1}, {3, 2}, NULL, "0 1"},
-    {"timer-armed", "timer", timer_armed, {2, 1}, {3, 2}, NULL, NULL},
+    {"timer-armed", "timer", timer_armed, {2, 1}, {3, 1}, NULL, NULL},
     {0},
 };

@@ -196,6 +196,21 @@ static void queue_chain(void)
     expect_all(QUEUE_CAP);
 }
 
+// A thief makes room in the queue of another, who fills it from a third.
+static void queue_relay(void)
+{
+    reset(0);
+    for (int i = 0; i < QUEUE_CAP + 2; i++) {
+        tasks[i].id = (uint64_t)i + 100;
+        explore_expect(
+            queue_push(i < QUEUE_CAP ? &thieves[0] : &queue, &tasks[i], true));
+    }
+    explore_start("thief", steal_twice, NULL);
+    explore_start("thief 2", steal_from_thief, NULL);
+    explore_join_all();
+    expect_all(QUEUE_CAP + 2);
+}
+
 // What is peeked at was inside; what is counted is never more than fits.
 static void peek(void *arg)
 {
@@ -383,6 +398,7 @@ const struct scenario queue_scenarios[] = {
     {"queue-full", "run queue", queue_full, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-batch", "run queue", queue_batch, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-chain", "run queue", queue_chain, {2, 1}, {3, 2}, NULL, NULL},
+    {"queue-relay", "run queue", queue_relay, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-looks", "run queue", queue_looks, {2, 1}, {3, 2}, NULL, NULL},
     {"inject", "shared queue", inject_both, {2, 1}, {3, 2}, NULL, NULL},
     {"inject-looks", "shared queue", inject_looks, {2, 1}, {3, 2}, NULL, NULL},

@@ -531,7 +531,7 @@ const struct scenario runtime_scenarios[] = {
     RUNTIME("handle-closed", "handles", handle_closed),
     LARGE("handle-stale", "handles", handle_stale),
     RUNTIME("idle-one", "idle", idle_one),
-    LARGE("idle-two", "idle", idle_two),
+    {"idle-two", "idle", idle_two, {1, 0}, {2, 0}, NULL, NULL},
     LARGE("steal-children", "idle", steal_children),
     {0},
 };

@@ -189,8 +189,9 @@ static void set_event(void *arg)
 
 static void await_event(void *arg)
 {
+    if (weft_event_is_set(&event) == 1)
+        explore_expect(shown == 1);
     int error = weft_event_wait(&event, arg == NULL ? WEFT_NEVER : soon());
-
     explore_expect(error == 0 || (arg != NULL && error == -ETIMEDOUT));
     if (error == 0)
         explore_expect(shown == 1);
