@@ -24,9 +24,9 @@ EVERYWHERE = {"unit", "interface", "stress"}
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
     "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim"}, 1),
-    "clang": (EVERYWHERE, 1),
+    "clang": ({"unit"}, 1),  # the rest of it with --long: TSan is clang, too
     "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
-    "tsan": (EVERYWHERE, 6),
+    "tsan": (EVERYWHERE | set(), 6),
     "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
@@ -51,6 +51,9 @@ RUNNERS = {
 
 # The same, with --long alone; and the suite of tests that run so.
 LONG_RUNNERS = {
+    "fuzz": ("the fuzz targets under libFuzzer",
+             ["python3", "tools/fuzz.py", "--tap", "--runs", "10000000"],
+             2 * 3600),
     "prove": ("the explorer's whole search, and the mutants",
               ["python3", "tools/prove.py", "--tap"], 4 * 3600),
 }
@@ -265,7 +268,9 @@ def main(arguments):
     if "--long" in arguments:
         arguments.remove("--long")
         RUNNERS.update(LONG_RUNNERS)
-        SUITES["release"][0].add(LONG_SUITE)
+        SUITES["clang"][0].update(EVERYWHERE)
+        for suites, _ in SUITES.values():
+            suites.add(LONG_SUITE)
     if len(arguments) > 1:
         print("usage: run_tests.py [--long] [FILTER]", file=sys.stderr)
         return 64

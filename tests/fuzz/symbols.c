@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pcs[i] = BASE + 1 + input_number(&in, 2);
     if (!describe(&module, write_file(in), by_build_id))
         return 0;
-    struct symbols *symbols = symbols_new(&module, 1);
+    struct symbols *symbols = symbols_new(&module, 1, 0);
     must(symbols && symbols_load(symbols, pcs, count) == 0);
     for (size_t i = 0; i < count; i++)
         check(symbols, pcs[i]);
