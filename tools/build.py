@@ -15,18 +15,19 @@ JOBS = len(os.sched_getaffinity(0))
 
 OPTIMIZED = ["--buildtype=debugoptimized", "-Dwerror=true"]
 CHECKED = ["--buildtype=debug", "-Doptimization=1"]  # gcc warns falsely there
+NO_SIM = ["-Dsimulator=false"]  # it would compile everything twice
 
 # Name -> what it is, the compilers, and the arguments to meson. `release` is
 # what users get, so the benchmarks and the demo use it too.
 VARIANTS = {
     "release": ("gcc -O2", "gcc", "g++", OPTIMIZED + ["-Db_ndebug=true"]),
-    "clang": ("clang -O2", "clang", "clang++", OPTIMIZED),
+    "clang": ("clang -O2", "clang", "clang++", OPTIMIZED + NO_SIM),
     "asan": ("gcc -O1, ASan and UBSan", "gcc", "g++",
-             CHECKED + ["-Db_sanitize=address,undefined"]),
+             CHECKED + NO_SIM + ["-Db_sanitize=address,undefined"]),
     "tsan": ("clang -O1, TSan", "clang", "clang++",
-             CHECKED + ["-Db_sanitize=thread", "-Db_lundef=false"]),
+             CHECKED + NO_SIM + ["-Db_sanitize=thread", "-Db_lundef=false"]),
     "hostile": ("gcc -O1, built to break", "gcc", "g++",
-                CHECKED + ["-Dhostile=true"]),
+                CHECKED + NO_SIM + ["-Dhostile=true"]),
 }
 
 # The same of those that ./dev test does not build.
@@ -34,13 +35,14 @@ MEASURED = {
     "msan": ("clang -O1, MSan", "clang", "clang++",
              CHECKED + ["-Db_sanitize=memory", "-Db_lundef=false"]),
     "bare": ("gcc -O2, without what serves dumps alone", "gcc", "g++",
-             VARIANTS["release"][3] + ["-Dbare=true"]),
+             VARIANTS["release"][3] + NO_SIM + ["-Dbare=true"]),
     "coverage": ("gcc -O0, counting lines and branches", "gcc", "g++",
                  ["--buildtype=debug", "-Doptimization=0", "-Db_ndebug=true",
-                  "-Db_coverage=true", "-Dc_args=-fprofile-update=atomic"]),
+                  "-Db_coverage=true", "-Dc_args=-fprofile-update=atomic"]
+                 + NO_SIM),
     "fuzz": ("clang -O1, libFuzzer, ASan and UBSan", "clang", "clang++",
-             CHECKED + ["-Db_sanitize=address,undefined", "-Db_lundef=false",
-                        "-Dfuzz=true"]),
+             CHECKED + NO_SIM + ["-Db_sanitize=address,undefined",
+                                 "-Db_lundef=false", "-Dfuzz=true"]),
 }
 
 

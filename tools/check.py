@@ -19,7 +19,7 @@ import build
 
 FOLDERS = ["include/weft", "src/port", "src/base", "src/task", "src/driver",
            "src/sched", "src/sync", "src/io", "src/dump", "src/report",
-           "src/remote", "src/command"]
+           "src/remote", "src/command", "src/sim"]
 MAX_COLUMNS = 80
 MAX_LINES = 1000
 
@@ -117,6 +117,11 @@ def rule_format(tree):
         yield path, bad[0], f"{len(bad)} lines: clang-format -i {path}"
 
 
+def simulated(path):
+    """What the simulator's own sources are compiled with."""
+    return ["-DWEFT_SIM=1"] if str(path).startswith("src/sim/") else []
+
+
 def rule_tidy(tree):
     """clang-tidy finds nothing in what users get."""
     files = [path for folder in ("src/", "examples/", "bench/")
@@ -125,7 +130,7 @@ def rule_tidy(tree):
 
     def tidy(path):
         return diagnostics(tree, ["clang-tidy", "--quiet", config, str(path),
-                                  "--", *C_FLAGS])
+                                  "--", *C_FLAGS, *simulated(path)])
 
     with ThreadPoolExecutor(build.JOBS) as pool:
         problems = {problem for found in pool.map(tidy, files)
@@ -234,6 +239,7 @@ LISTS = [
      True),
     ("examples/", (".c",), "examples/meson.build", "examples/", True),
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
+    ("tests/sim/", (".c", ".py"), "tests/sim/meson.build", "tests/sim/", True),
     ("tests/fuzz/", (".c",), "tests/fuzz/meson.build", "tests/fuzz/", False),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
      for suite in ("unit", "interface", "stress", "e2e", "soak", "tools")]
@@ -284,8 +290,9 @@ PORT_ONLY_HEADERS = {
 
 
 def above_port(tree):
+    """The simulator is a back-end of the port too."""
     return [path for path in tree.select(".c", ".h", under="src/")
-            if not str(path).startswith("src/port/")]
+            if not str(path).startswith(("src/port/", "src/sim/"))]
 
 
 def rule_port(tree):
@@ -385,6 +392,8 @@ DECLARED = re.compile(r"^WEFT_API\b[^;(]*?\b(weft_\w+)\s*\(", re.M)
 
 def declared_names(tree):
     for path in tree.select(".h", under="include/weft/"):
+        if path.name == "sim.h":  # of libweft-sim alone
+            continue
         text = tree.text(path)
         for match in DECLARED.finditer(text):
             yield path, text.count("\n", 0, match.start(1)) + 1, match[1]

@@ -23,10 +23,10 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak"}, 1),
-    "clang": (EVERYWHERE, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim"}, 1),
+    "clang": ({"unit"}, 1),  # the rest of it with --long: TSan is clang, too
     "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
-    "tsan": (EVERYWHERE, 6),
+    "tsan": (EVERYWHERE | set(), 6),
     "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
@@ -271,6 +271,7 @@ def main(arguments):
     if "--long" in arguments:
         arguments.remove("--long")
         RUNNERS.update(LONG_RUNNERS)
+        SUITES["clang"][0].update(EVERYWHERE)
         for suites, _ in SUITES.values():
             suites.add(LONG_SUITE)
         SUITES.update(LONG_SUITES)

@@ -43,8 +43,8 @@ void capture_cache_give(struct cfi_cache *cache)
 
 // ---- Stacks ----
 
-static void saved_regs(const struct switch_frame *frame, const void *sp,
-                       struct unwind_regs *ret_regs)
+void capture_regs(const struct switch_frame *frame, const void *sp,
+                  struct unwind_regs *ret_regs)
 {
     *ret_regs = (struct unwind_regs){
         .pc = frame->pc, .valid = CFI_PRESERVED, .returns = true};
@@ -110,7 +110,7 @@ static void unwind_saved(struct cfi_cache *cache, const struct task *task,
         new_stack(task, pcs, ret_stack);
         return;
     }
-    saved_regs(frame, task->sp, &regs);
+    capture_regs(frame, task->sp, &regs);
     int kept =
         unwind(cache, &regs, memory, pcs, FRAMES_MAX, FRAMES_TAIL, &result);
     *ret_error = capture_kept(&result, kept, pcs, ret_stack);

@@ -95,6 +95,11 @@ void capture_stack(struct cfi_cache *cache, const struct task *task,
                    uintptr_t *pcs, struct model_stack *ret_stack,
                    const char **ret_error);
 
+// The registers of a stack that was left by a switch, whose frame is a copy of
+// what lies at `sp`.
+void capture_regs(const struct switch_frame *frame, const void *sp,
+                  struct unwind_regs *ret_regs);
+
 // What an unwinding has given, as the model keeps it. The static string that
 // says why it is not whole, or NULL.
 const char *capture_kept(const struct unwind_result *result, int kept,

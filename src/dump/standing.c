@@ -64,6 +64,7 @@
 
 #include "base/lock.h"
 #include "base/panic.h"
+#include "dump/capture.h"
 #include "port/port.h"
 
 enum {
@@ -102,8 +103,7 @@ struct standing {
     uint64_t bytes[BYTES_MAX / sizeof(uint64_t)];
 };
 
-static __thread struct standing *mine
-    __attribute__((tls_model("initial-exec")));
+PORT_THREAD_VARIABLE(struct standing *, mine);
 
 // ---- Copying ----
 
@@ -306,6 +306,22 @@ static bool copy_asleep(struct standing *s, int fd, struct look *look)
     return true;
 }
 
+// One of a simulation's, which does not run while another looks at it.
+static bool read_simulated(struct standing *s)
+{
+    const struct switch_frame *frame = port_thread_saved(s->tid);
+
+    if (frame == NULL)
+        return false;
+    s->result = (struct standing_result){.how = STANDING_HELD, .call = -1};
+    capture_regs(frame, frame, &s->result.regs);
+    if (is_inside(s, s->result.regs.reg[CFI_SP]))
+        copy_stack(s, s->result.regs.reg[CFI_SP]);
+    else
+        fail(s, ELSEWHERE);
+    return true;
+}
+
 // ---- Signalling ----
 
 // Once for each signal, when somebody is to be interrupted by it for the first
@@ -427,6 +443,8 @@ void standing_ask(struct standing *s, uintptr_t lo, uintptr_t hi)
     s->lo = lo;
     s->hi = hi;
     s->blocked = false;
+    if (read_simulated(s))
+        return;
     s->fd = open_file(s, "syscall");
     fail(s, "/proc cannot be read");
 }
@@ -508,11 +526,13 @@ void standing_read(struct standing *s, int tid,
                    struct standing_result *ret_result)
 {
     s->tid = tid;
-    s->fd = open_file(s, "syscall");
-    if (s->fd < 0)
-        fail(s, "/proc cannot be read, or it has ended");
-    else
-        try_read(s);
+    if (!read_simulated(s)) {
+        s->fd = open_file(s, "syscall");
+        if (s->fd < 0)
+            fail(s, "/proc cannot be read, or it has ended");
+        else
+            try_read(s);
+    }
     (void)finish(s);
     *ret_result = s->result;
 }

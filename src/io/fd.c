@@ -40,6 +40,7 @@
 #include <weft/net.h>
 
 #include "base/panic.h"
+#include "port/socket.h"
 #include "sync/wait.h"
 
 enum {
@@ -159,7 +160,7 @@ void fd_table_free(struct fd_table *table)
         struct fd_slot *slot = slot_at(table, i);
         ensure(slot->users == (slot->open ? 1 : 0)); // I2
         if (slot->open)
-            close(slot->number);
+            port_close(slot->number);
     }
     for (uint32_t i = 0; i < used; i += FD_SLOTS)
         port_unreserve(load_relaxed(&table->segments[i / FD_SLOTS]),
@@ -241,7 +242,7 @@ int fd_open(int number, weft_fd *ret_fd)
     int failure = table == NULL ? -EPERM : take_slot(table, &slot);
 
     if (failure < 0) {
-        close(number);
+        port_close(number);
         return failure;
     }
     lock_acquire(&slot->lock); // a stray event may call fd_ready: driver.c D3
@@ -271,7 +272,7 @@ static void drop(struct fd_slot *slot)
         return;
     // Taken out by hand: a forked child that holds the file would keep it in.
     driver_remove(slot->table->driver, number);
-    close(number);
+    port_close(number);
     give_slot(slot);
 }
 
@@ -430,7 +431,7 @@ __attribute__((noinline)) static ssize_t try_read(int number, void *arg)
     ssize_t got;
 
     do {
-        got = recv(number, bytes->start, bytes->count, 0);
+        got = port_recv(number, bytes->start, bytes->count, 0);
     } while (got < 0 && errno == EINTR);
     return got < 0 ? -errno : got;
 }
@@ -441,7 +442,7 @@ __attribute__((noinline)) static ssize_t try_write(int number, void *arg)
     ssize_t sent;
 
     do {
-        sent = send(number, bytes->start, bytes->count, MSG_NOSIGNAL);
+        sent = port_send(number, bytes->start, bytes->count, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
 }

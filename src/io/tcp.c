@@ -17,6 +17,7 @@
 #include <weft/net.h>
 
 #include "io/fd.h"
+#include "port/socket.h"
 
 union address {
     struct sockaddr any;
@@ -109,20 +110,21 @@ static int set_on(int number, int level, int option)
 {
     int on = 1;
 
-    return setsockopt(number, level, option, &on, sizeof on) < 0 ? -errno : 0;
+    return port_setsockopt(number, level, option, &on, sizeof on) < 0 ? -errno
+                                                                      : 0;
 }
 
 // A socket for an address. Its number, or -errno.
 static int new_socket(const union address *address)
 {
-    int number = socket(address->any.sa_family,
-                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int number = port_socket(address->any.sa_family,
+                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (number < 0)
         return -errno;
     int failure = set_on(number, IPPROTO_TCP, TCP_NODELAY);
     if (failure < 0)
-        close(number);
+        port_close(number);
     return failure < 0 ? failure : number;
 }
 
@@ -135,8 +137,8 @@ static int start_listening(int number, const union address *address,
 
     if (failure < 0)
         return failure;
-    if (bind(number, &address->any, length_of(address)) < 0 ||
-        listen(number, backlog == 0 ? INT_MAX : backlog) < 0)
+    if (port_bind(number, &address->any, length_of(address)) < 0 ||
+        port_listen(number, backlog == 0 ? INT_MAX : backlog) < 0)
         return -errno;
     return 0;
 }
@@ -155,7 +157,7 @@ int weft_tcp_listen(const char *address, uint16_t port, int backlog,
         return number;
     int failure = start_listening(number, &at, backlog);
     if (failure < 0) {
-        close(number);
+        port_close(number);
         return failure;
     }
     return fd_open(number, ret_listener);
@@ -184,7 +186,8 @@ __attribute__((noinline)) static ssize_t try_accept(int number, void *arg)
 
     (void)arg;
     do {
-        connection = accept4(number, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        connection =
+            port_accept4(number, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     } while (connection < 0 && goes_on(errno));
     return connection < 0 ? -errno : connection;
 }
@@ -207,7 +210,7 @@ __attribute__((noinline)) static ssize_t try_connect(int number, void *arg)
 {
     const union address *address = arg;
 
-    if (connect(number, &address->any, length_of(address)) == 0)
+    if (port_connect(number, &address->any, length_of(address)) == 0)
         return 0;
     switch (errno) {
     case EISCONN:
@@ -238,7 +241,7 @@ int weft_tcp_connect(const char *address, uint16_t port, int64_t deadline_ns,
     // connecting counts as hung up.
     ssize_t outcome = try_connect(number, &to);
     if (outcome < 0 && outcome != -EAGAIN) {
-        close(number);
+        port_close(number);
         return (int)outcome;
     }
     int failure = fd_open(number, &connection);
@@ -258,14 +261,14 @@ __attribute__((noinline)) static ssize_t get_own(int number, void *arg)
 {
     socklen_t length = sizeof(union address);
 
-    return getsockname(number, arg, &length) < 0 ? -errno : 0;
+    return port_getsockname(number, arg, &length) < 0 ? -errno : 0;
 }
 
 __attribute__((noinline)) static ssize_t get_peer(int number, void *arg)
 {
     socklen_t length = sizeof(union address);
 
-    return getpeername(number, arg, &length) < 0 ? -errno : 0;
+    return port_getpeername(number, arg, &length) < 0 ? -errno : 0;
 }
 
 int weft_tcp_address(weft_fd fd, bool peer, char *text, uint16_t *ret_port)

@@ -18,6 +18,50 @@
 #endif
 #endif
 
+// ---- Steps and what each thread has of its own. ----
+
+// In the simulator's library (src/sim) each ordered access is a step: there a
+// simulation may go on with another thread. A file whose steps would be as many
+// as addresses happen to decide, which no seed fixes, defines PORT_STEPLESS.
+// Elsewhere a step is nothing.
+#ifdef WEFT_SIM
+extern __thread uint64_t port_steps_left
+    __attribute__((tls_model("initial-exec")));
+void port_steps_end(void);
+void port_variable(void *(*address)(void), size_t size);
+#endif
+#if defined(WEFT_SIM) && !defined(PORT_STEPLESS)
+static inline void port_step(void)
+{
+    if (--port_steps_left == 0)
+        port_steps_end();
+}
+#else
+#define port_step() ((void)0)
+#endif
+
+// Defines a variable of which each thread has its own, zero at first. A
+// simulation, whose threads share one of the system's, keeps them apart.
+// NOLINTBEGIN(bugprone-macro-parentheses): a type
+#define PORT_THREAD_LOCAL                                                      \
+    static __thread __attribute__((tls_model("initial-exec")))
+#ifdef WEFT_SIM
+#define PORT_THREAD_VARIABLE(type, name)                                       \
+    PORT_THREAD_LOCAL type name;                                               \
+    static void *address_of_##name(void)                                       \
+    {                                                                          \
+        return &name;                                                          \
+    }                                                                          \
+    __attribute__((constructor)) static void announce_##name(void)             \
+    {                                                                          \
+        port_variable(address_of_##name, sizeof name);                         \
+    }                                                                          \
+    static void *address_of_##name(void)
+#else
+#define PORT_THREAD_VARIABLE(type, name) PORT_THREAD_LOCAL type name
+#endif
+// NOLINTEND(bugprone-macro-parentheses)
+
 // ---- Atomics. The order is in the name. No stand-alone fences. ----
 
 typedef _Atomic(uint32_t) atomic_u32;
@@ -28,17 +72,25 @@ typedef _Atomic(uint64_t) atomic_u64;
 #else
 
 #define load_relaxed(p) atomic_load_explicit(p, memory_order_relaxed)
-#define load_acquire(p) atomic_load_explicit(p, memory_order_acquire)
-#define load_seq_cst(p) atomic_load_explicit(p, memory_order_seq_cst)
+#define load_acquire(p)                                                        \
+    (port_step(), atomic_load_explicit(p, memory_order_acquire))
+#define load_seq_cst(p)                                                        \
+    (port_step(), atomic_load_explicit(p, memory_order_seq_cst))
 
 #define store_relaxed(p, v) atomic_store_explicit(p, v, memory_order_relaxed)
-#define store_release(p, v) atomic_store_explicit(p, v, memory_order_release)
-#define store_seq_cst(p, v) atomic_store_explicit(p, v, memory_order_seq_cst)
+#define store_release(p, v)                                                    \
+    (port_step(), atomic_store_explicit(p, v, memory_order_release))
+#define store_seq_cst(p, v)                                                    \
+    (port_step(), atomic_store_explicit(p, v, memory_order_seq_cst))
 
-#define xchg_acquire(p, v) atomic_exchange_explicit(p, v, memory_order_acquire)
-#define xchg_release(p, v) atomic_exchange_explicit(p, v, memory_order_release)
-#define xchg_acq_rel(p, v) atomic_exchange_explicit(p, v, memory_order_acq_rel)
-#define xchg_seq_cst(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
+#define xchg_acquire(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_acquire))
+#define xchg_release(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_release))
+#define xchg_acq_rel(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_acq_rel))
+#define xchg_seq_cst(p, v)                                                     \
+    (port_step(), atomic_exchange_explicit(p, v, memory_order_seq_cst))
 
 // On failure *expected holds what was found, loaded with relaxed order (with
 // acquire or seq_cst order in the last two).
@@ -46,26 +98,35 @@ typedef _Atomic(uint64_t) atomic_u64;
     atomic_compare_exchange_strong_explicit(                                   \
         p, expected, v, memory_order_relaxed, memory_order_relaxed)
 #define cas_acquire(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_acquire, memory_order_relaxed)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_acquire, memory_order_relaxed))
 #define cas_release(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_release, memory_order_relaxed)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_release, memory_order_relaxed))
 #define cas_acq_rel(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_acq_rel, memory_order_acquire)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_acq_rel, memory_order_acquire))
 #define cas_seq_cst(p, expected, v)                                            \
-    atomic_compare_exchange_strong_explicit(                                   \
-        p, expected, v, memory_order_seq_cst, memory_order_seq_cst)
+    (port_step(),                                                              \
+     atomic_compare_exchange_strong_explicit(                                  \
+         p, expected, v, memory_order_seq_cst, memory_order_seq_cst))
 
 // They return the value before.
 #define add_relaxed(p, n) atomic_fetch_add_explicit(p, n, memory_order_relaxed)
-#define add_acq_rel(p, n) atomic_fetch_add_explicit(p, n, memory_order_acq_rel)
-#define add_seq_cst(p, n) atomic_fetch_add_explicit(p, n, memory_order_seq_cst)
+#define add_acq_rel(p, n)                                                      \
+    (port_step(), atomic_fetch_add_explicit(p, n, memory_order_acq_rel))
+#define add_seq_cst(p, n)                                                      \
+    (port_step(), atomic_fetch_add_explicit(p, n, memory_order_seq_cst))
 #define sub_relaxed(p, n) atomic_fetch_sub_explicit(p, n, memory_order_relaxed)
-#define sub_acq_rel(p, n) atomic_fetch_sub_explicit(p, n, memory_order_acq_rel)
-#define sub_seq_cst(p, n) atomic_fetch_sub_explicit(p, n, memory_order_seq_cst)
-#define or_seq_cst(p, n) atomic_fetch_or_explicit(p, n, memory_order_seq_cst)
+#define sub_acq_rel(p, n)                                                      \
+    (port_step(), atomic_fetch_sub_explicit(p, n, memory_order_acq_rel))
+#define sub_seq_cst(p, n)                                                      \
+    (port_step(), atomic_fetch_sub_explicit(p, n, memory_order_seq_cst))
+#define or_seq_cst(p, n)                                                       \
+    (port_step(), atomic_fetch_or_explicit(p, n, memory_order_seq_cst))
 
 // An asymmetric fence: of a thread that calls light between a store and a load,
 // and one that calls heavy between its store and load, at least one sees the
@@ -77,6 +138,9 @@ static inline void port_barrier_light(void)
 void port_barrier_heavy(void);
 
 // Tells the processor that this is a waiting loop.
+#ifdef WEFT_SIM
+void port_pause(void);
+#else
 static inline void port_pause(void)
 {
 #if defined(__x86_64__)
@@ -85,6 +149,7 @@ static inline void port_pause(void)
     __asm__ volatile("yield");
 #endif
 }
+#endif
 
 #endif // WEFT_EXPLORE
 
@@ -112,7 +177,9 @@ extern bool port_has_counter;
 // A cheap counter that grows steadily and alike on all processors: the time
 // stamp counter where the kernel trusts it, CLOCK_MONOTONIC otherwise. Inline:
 // it stands on the path of every switch. Async-signal-safe.
-#ifndef WEFT_EXPLORE
+#ifdef WEFT_SIM
+uint64_t port_ticks(void); // nanoseconds
+#elif !defined(WEFT_EXPLORE)
 static inline uint64_t port_ticks(void)
 {
 #if defined(__x86_64__)
@@ -202,6 +269,18 @@ void port_threads_forget(void);
 int port_own_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 
 int port_thread_id(void); // the kernel's number of the calling thread
+
+// Where a thread of a simulation that does not run now has left its registers
+// (a struct switch_frame, with its stack above); NULL for any other.
+#ifdef WEFT_SIM
+const void *port_thread_saved(int tid);
+#else
+static inline const void *port_thread_saved(int tid)
+{
+    (void)tid;
+    return NULL;
+}
+#endif
 
 // A signal with a value for a thread of this process, in the next tick of the
 // processor that it runs on: it interrupts no system call and wakes nobody, but

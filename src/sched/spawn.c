@@ -405,13 +405,13 @@ void task_finish(struct worker *worker, struct task *task)
     check_end(task);
     free_labels(task);
     fiber_deinit(&task->top->fiber);
-    if (task->owner != NULL)
-        task->owner->ended(task->owner, task);
     // Counted before anyone hears of the end, so that nobody who has waited
     // for it still finds the task among the living.
     uncount_living(runtime);
     store_release(&core->finished,
                   load_relaxed(&core->finished) + 1); // shutdown.c S1
+    if (task->owner != NULL)
+        task->owner->ended(task->owner, task);
     lock_acquire(&task->lock);
     hand_over(worker, task);
     port_barrier_light();                                // shutdown.c S1

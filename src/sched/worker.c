@@ -34,7 +34,7 @@ enum {
     STEAL_NEXT_AFTER_NS = 50000,
 };
 
-static __thread struct worker *self __attribute__((tls_model("initial-exec")));
+PORT_THREAD_VARIABLE(struct worker *, self);
 
 // Compilers may keep a thread-local's address across a switch that moves the
 // task to another thread: so ask through a call, and let no one see through it.

@@ -16,7 +16,7 @@ struct thread_part {
     struct hold holds[HOLDS_MAX];
 };
 
-static __thread struct thread_part thread_part;
+PORT_THREAD_VARIABLE(struct thread_part, thread_part);
 
 // No task reads it, so nothing can move while its address is used.
 __attribute__((noinline)) struct holder holder_thread(void)

@@ -114,6 +114,16 @@ static inline void fiber_init_thread(struct fiber *fiber)
 #endif
 }
 
+// The calling thread may be on another stack than it knows of, and is to come
+// back to it: what TSan calls that one.
+static inline void fiber_keep(struct fiber *fiber)
+{
+    (void)fiber;
+#if defined(WEFT_TSAN)
+    fiber->handle = __tsan_get_current_fiber();
+#endif
+}
+
 // About to switch; `last`: the stack that is left will never be entered again.
 static inline void fiber_leave(struct fiber *from, struct fiber *to, bool last)
 {

@@ -65,6 +65,13 @@ void explore_join_all(void);
 
 _Noreturn void explore_fail(const char *what);
 
+// Slots that are read before they are claimed, by CAS on `claim`: whoever stores
+// to one must be ordered after all who have read it and claimed it. Without
+// that a processor may load the slot after the claim; which the explorer, as
+// RC11, does not do.
+void explore_guard(const volatile void *claim, const volatile void *start,
+                   size_t bytes);
+
 // What came out, as one number; the different ones are counted.
 void explore_outcome(uint32_t outcome);
 

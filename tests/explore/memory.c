@@ -52,6 +52,7 @@ struct place {
     uint32_t index; // into views
     struct known *known;
     struct store *newest;
+    uint32_t read_at[THREADS_MAX]; // for good: explore_guard
 };
 
 // What is known of an atomic from all executions.
@@ -120,8 +121,11 @@ static struct view *copy_view(const struct view *view)
 
 // ---- Places ----
 
+static void begin_guards(void);
+
 void memory_begin(void)
 {
+    begin_guards();
     execution++;
     store_count = view_count = place_count = 0;
     seq_cst_count = 0;
@@ -371,6 +375,84 @@ static void carry(const struct place *place, struct store *store,
     }
 }
 
+// ---- Guarded places: explore_guard ----
+
+enum { GUARDS_MAX = 4, PENDING_MAX = 16 };
+
+struct guard {
+    uintptr_t claim; // whoever changes this
+    uintptr_t start; // has read these for good
+    uintptr_t end;
+};
+
+// Loads of a thread that count once its claim has succeeded.
+struct pending {
+    uint32_t count;
+    struct place *places[PENDING_MAX];
+    uint32_t clocks[PENDING_MAX];
+};
+
+static struct guard guards[GUARDS_MAX];
+static uint32_t guard_count;
+static struct pending pendings[THREADS_MAX];
+
+static void begin_guards(void)
+{
+    guard_count = 0;
+    memset(pendings, 0, sizeof pendings);
+}
+
+void explore_guard(const volatile void *claim, const volatile void *start,
+                   size_t bytes)
+{
+    if (guard_count == GUARDS_MAX)
+        explore_fail("too many guards");
+    guards[guard_count++] = (struct guard){(uintptr_t)claim, (uintptr_t)start,
+                                           (uintptr_t)start + bytes};
+}
+
+static const struct guard *guard_of(const struct place *place)
+{
+    for (uint32_t i = 0; i < guard_count; i++)
+        if (place->at >= guards[i].start && place->at < guards[i].end)
+            return &guards[i];
+    return NULL;
+}
+
+static void note_guarded_load(struct place *place)
+{
+    struct thread *self = engine.self;
+    struct pending *pending = &pendings[self->number];
+
+    if (guard_of(place) == NULL || pending->count == PENDING_MAX)
+        return;
+    pending->places[pending->count] = place;
+    pending->clocks[pending->count++] = self->seen.at[self->number];
+}
+
+// A claim has been tried.
+static void note_claim(const struct place *place, bool won)
+{
+    uint32_t self = engine.self->number;
+    struct pending *pending = &pendings[self];
+
+    for (uint32_t i = 0; won && i < pending->count; i++) {
+        struct place *read = pending->places[i];
+        if (guard_of(read)->claim == place->at)
+            read->read_at[self] = pending->clocks[i];
+    }
+    pending->count = 0;
+}
+
+static void judge_guarded_store(const struct place *place)
+{
+    if (guard_of(place) == NULL)
+        return;
+    for (uint32_t i = 0; i < engine.count; i++)
+        if (place->read_at[i] > engine.self->seen.at[i])
+            explore_fail("a slot is used again, not ordered after its reader");
+}
+
 // ---- Accesses ----
 
 static const char *order_name(enum explore_order order)
@@ -395,6 +477,7 @@ uint64_t explore_load(const volatile void *at, size_t size,
     struct store *store =
         choose_store(place, (struct want){order, false, NULL});
     observe(place, store, order);
+    note_guarded_load(place);
     engine_trace(site, "load_%s: %llx%s", order_name(order),
                  (unsigned long long)store->value, staleness(place, store));
     return store->value;
@@ -419,6 +502,7 @@ void explore_store(volatile void *at, size_t size, uint64_t value,
     engine_trace(site, "store_%s: %llx%s", order_name(order),
                  (unsigned long long)value, staleness(place, behind));
     struct store *store = insert(place, behind, value, site);
+    judge_guarded_store(place);
     carry(place, store, order, NULL);
     write_plain(at, size, place->newest->value);
 }
@@ -515,6 +599,7 @@ bool explore_cas(volatile void *at, size_t size, uint64_t *expected,
     }
     struct place *place = approach(at, size, true, site);
     bool won = try_replace(place, expected, cut(value, size), order, site);
+    note_claim(place, won);
     write_plain(at, size, place->newest->value);
     return won;
 }

@@ -1,4 +1,4 @@
-// queue.c -- Scenarios of the run queue and the shared queue.
+// queue.c -- Scenarios of the run queue, the shared queue and the idle set.
 //
 // A task's id stands for what its maker has written: a plain cell, which the
 // taker reads. Each task must come out exactly once.
@@ -6,6 +6,7 @@
 
 #include "base/lock.h"
 #include "explore/explore.h"
+#include "sched/idle.h"
 #include "sched/inject.h"
 #include "sched/queue.h"
 
@@ -28,6 +29,10 @@ static void reset(uint64_t at)
     memset(thieves, 0, sizeof thieves);
     store_relaxed(&queue.head, at);
     store_relaxed(&queue.tail, at);
+    explore_guard(&queue.head, queue.slots, sizeof queue.slots);
+    for (int i = 0; i < 2; i++)
+        explore_guard(&thieves[i].head, thieves[i].slots,
+                      sizeof thieves[i].slots);
 }
 
 static void take(int row, struct task *task)
@@ -41,7 +46,7 @@ static void take(int row, struct task *task)
 static bool push(int number)
 {
     tasks[number].id = (uint64_t)number + 100;
-    return queue_push(&queue, &tasks[number], number % 2 == 0);
+    return queue_push(&queue, &tasks[number], number % 2 != 0);
 }
 
 // Of the first `pushed` tasks each is out once, or still inside.
@@ -171,15 +176,24 @@ static void steal_from_thief(void *arg)
     take(SECOND, queue_steal(&thieves[0], &thieves[1], &count));
 }
 
+static void steal_twice(void *arg)
+{
+    steal_and_pop(arg);
+    steal(arg);
+    steal(arg);
+}
+
 static void queue_chain(void)
 {
     reset(0);
-    for (int i = 0; i < 3; i++)
+    store_relaxed(&thieves[0].head, QUEUE_CAP - 1);
+    store_relaxed(&thieves[0].tail, QUEUE_CAP - 1);
+    for (int i = 0; i < QUEUE_CAP; i++)
         explore_expect(push(i));
-    explore_start("thief", steal_and_pop, NULL);
+    explore_start("thief", steal_twice, NULL);
     explore_start("thief 2", steal_from_thief, NULL);
     explore_join_all();
-    expect_all(3);
+    expect_all(QUEUE_CAP);
 }
 
 // What is peeked at was inside; what is counted is never more than fits.
@@ -273,7 +287,91 @@ static void inject_looks(void)
     expect_injected(1);
 }
 
+// ---- Work and sleep: idle.c H1, both sides ----
+
+static struct idle idle;
+static struct lock idle_lock;
+static bool told[2]; // who has found that somebody must be woken
+
+static void reset_idle(void)
+{
+    reset(0);
+    memset(told, 0, sizeof told);
+    idle_lock = (struct lock){0};
+    explore_expect(idle_init(&idle, &idle_lock, 2) == 0);
+}
+
+static void add_work(void *arg)
+{
+    uint32_t who;
+
+    (void)arg;
+    explore_expect(push(1));
+    told[0] = idle_pick(&idle, &who);
+}
+
+static void go_to_sleep(void *arg)
+{
+    uint32_t who;
+
+    idle_enter(&idle, 1, arg != NULL);
+    if (queue_length(&queue) > 0)
+        told[1] = idle_pick(&idle, &who);
+}
+
+static void search_and_sleep(void *arg)
+{
+    if (idle_try_search(&idle))
+        go_to_sleep(arg);
+    else
+        go_to_sleep(NULL);
+}
+
+// One searched and ends, for it has found something else: the other sleeps.
+static void search_and_find(void *arg)
+{
+    uint32_t who;
+
+    (void)arg;
+    if (idle_try_search(&idle) && idle_end_search(&idle))
+        told[1] = idle_pick(&idle, &who);
+}
+
+static void idle_handshake(void)
+{
+    reset_idle();
+    explore_start("adder", add_work, NULL);
+    explore_start("sleeper", go_to_sleep, NULL);
+    explore_join_all();
+    explore_expect(told[0] + told[1] == 1);
+    idle_deinit(&idle);
+}
+
+static void idle_searcher(void)
+{
+    reset_idle();
+    explore_start("adder", add_work, NULL);
+    explore_start("sleeper", search_and_sleep, &idle);
+    explore_join_all();
+    explore_expect(told[0] + told[1] == 1);
+    idle_deinit(&idle);
+}
+
+static void idle_finder(void)
+{
+    reset_idle();
+    idle_enter(&idle, 0, false);
+    explore_start("adder", add_work, NULL);
+    explore_start("finder", search_and_find, NULL);
+    explore_join_all();
+    explore_expect(told[0] + told[1] >= 1);
+    idle_deinit(&idle);
+}
+
 const struct scenario queue_scenarios[] = {
+    {"idle-handshake", "idle", idle_handshake, {3, 2}, {3, 2}, NULL, NULL},
+    {"idle-searcher", "idle", idle_searcher, {3, 2}, {3, 2}, NULL, NULL},
+    {"idle-finder", "idle", idle_finder, {3, 2}, {3, 2}, NULL, NULL},
     {"queue-take", "run queue", queue_take, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-two-thieves",
      "run queue",

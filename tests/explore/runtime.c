@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dump/barrier.h"
 #include "explore/explore.h"
 #include "sched/runtime.h"
 
@@ -363,6 +364,96 @@ static void steal_children(void)
     end();
 }
 
+// ---- A meeting, the workers' side of it (dump/rendezvous.c P1) ----
+
+static struct barrier barrier;
+static int touched; // by tasks, and by the leader while the world stands
+static int led;
+
+static void lead(void)
+{
+    touched += 10;
+    led++;
+    lock_acquire(&barrier.lock);
+    store_seq_cst(&runtime.trace_asked, TRACE_NONE);
+    barrier_end(&barrier);
+    lock_release(&barrier.lock);
+    barrier_wake(&barrier);
+}
+
+static struct core *meet(struct worker *worker, struct core *core)
+{
+    if (barrier_meet(&barrier, worker->index) == PASS_LEADER)
+        lead();
+    return core;
+}
+
+static void begin_or_end(struct worker *worker)
+{
+    (void)worker;
+}
+
+static const struct trace_ops meeting_ops = {
+    .trace_core = meet,
+    .worker_begins = begin_or_end,
+    .worker_ends = begin_or_end,
+};
+
+static bool is_active(void)
+{
+    lock_acquire(&barrier.lock);
+    bool active = barrier.active;
+    lock_release(&barrier.lock);
+    return active;
+}
+
+static void conduct(void *arg)
+{
+    (void)arg;
+    lock_acquire(&barrier.lock);
+    barrier_begin(&barrier, INT64_MAX);
+    store_seq_cst(&runtime.trace_asked, TRACE_MEETING);
+    port_barrier_heavy();
+    for (uint32_t i = 0; i < runtime.worker_count; i++)
+        if (load_seq_cst(&runtime.workers[i].presence) == PRESENCE_OUT)
+            barrier_count_away(&barrier, i);
+    bool leads = barrier_lead_outside(&barrier);
+    lock_release(&barrier.lock);
+    if (leads)
+        lead();
+    while (is_active())
+        (void)port_futex_wait(&barrier.ended, 0, INT64_MAX);
+}
+
+static void *touch(void *arg)
+{
+    (void)arg;
+    touched++;
+    return NULL;
+}
+
+static void spawn_touching(void *arg)
+{
+    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
+
+    explore_expect(weft_task_spawn(&options, touch, arg, NULL) == 0);
+}
+
+static void meeting_one(void)
+{
+    begin(1);
+    runtime.trace = &meeting_ops;
+    touched = led = 0;
+    memset(&barrier, 0, sizeof barrier);
+    explore_expect(barrier_init(&barrier, 1) == 0);
+    explore_start("spawner", spawn_touching, NULL);
+    explore_start("conductor", conduct, NULL);
+    explore_join_all();
+    explore_expect(touched == 11 && led == 1);
+    barrier_deinit(&barrier);
+    end();
+}
+
 // The same where each task seems to run for long: `next` may be stolen too.
 static void steal_next(void)
 {
@@ -435,6 +526,7 @@ const struct scenario runtime_scenarios[] = {
     LARGE("steal-next", "idle", steal_next),
     RUNTIME("drain-waiting", "shutdown", drain_waiting),
     RUNTIME("drain-spawning", "shutdown", drain_spawning),
+    RUNTIME("meeting", "meeting", meeting_one),
     RUNTIME("handle-fresh", "handles", handle_fresh),
     RUNTIME("handle-closed", "handles", handle_closed),
     LARGE("handle-stale", "handles", handle_stale),

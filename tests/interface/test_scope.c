@@ -137,7 +137,10 @@ static void *own_a_child(void *arg)
     expect_is(weft_task_detach(child), -ESRCH);
     expect_is(weft_task_cancel(child), 0);
     expect_is(weft_scope_leave(&scope), 0); // the child was, the scope was not
-    expect_is(weft_task_cancel(child), -ESRCH);
+    int error = 0; // its slot is given back a moment after its scope hears
+    while ((error = weft_task_cancel(child)) == 0)
+        (void)weft_task_yield();
+    expect_is(error, -ESRCH);
     return arg;
 }
 
@@ -145,6 +148,29 @@ static void test_children_belong_to_the_scope(void **state)
 {
     (void)state;
     run(own_a_child);
+}
+
+// When a scope has been left, there is room for as many tasks again.
+static void *fill_again_and_again(void *arg)
+{
+    for (int i = 0; i < scaled(300); i++) {
+        weft_scope scope;
+        atomic_int ended = 0;
+        expect_is(weft_scope_enter(&scope, WEFT_NEVER), 0);
+        for (int j = 0; j < 4; j++)
+            start_in(&scope, count_slowly, &ended);
+        expect_is(weft_scope_leave(&scope), 0);
+    }
+    return arg;
+}
+
+static void test_leaving_gives_room_back(void **state)
+{
+    (void)state;
+    weft_runtime_options options = {
+        .size = sizeof options, .workers = 4, .max_tasks = 5};
+
+    expect_is(weft_run(&options, fill_again_and_again, NULL, NULL), 0);
 }
 
 // ---- Deadlines. ----
@@ -488,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_children_start_children),
         cmocka_unit_test(test_scopes_nest),
         cmocka_unit_test(test_children_belong_to_the_scope),
+        cmocka_unit_test(test_leaving_gives_room_back),
         cmocka_unit_test(test_the_deadline_is_the_childrens),
         cmocka_unit_test(test_after_the_deadline_all_are_cancelled),
         cmocka_unit_test(test_the_earliest_deadline_counts),
