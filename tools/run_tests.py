@@ -30,6 +30,7 @@ SUITES = {
     "hostile": (EVERYWHERE | {"faults"}, 3),
 }
 
+SANITIZED = ("asan", "tsan", "msan")
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -58,6 +59,11 @@ LONG_RUNNERS = {
               ["python3", "tools/prove.py", "--tap"], 4 * 3600),
 }
 LONG_SUITE = "long"
+
+# Variants that are built with --long alone.
+LONG_SUITES = {
+    "msan": ({"unit"}, 4),
+}
 
 HEARTBEAT_S = 15
 LOG_LINES = 40
@@ -185,7 +191,7 @@ def run_one(name, test, slowness, prefix):
 
 def run_programs(variant, tests, tally):
     """Parallel ones first, two at a time; then those that want to be alone."""
-    prefix = no_randomization() if variant in ("asan", "tsan") else []
+    prefix = no_randomization() if variant in SANITIZED else []
     done = [0]
 
     def run_and_count(entry):
@@ -271,6 +277,9 @@ def main(arguments):
         SUITES["clang"][0].update(EVERYWHERE)
         for suites, _ in SUITES.values():
             suites.add(LONG_SUITE)
+        SUITES.update(LONG_SUITES)
+        build.VARIANTS.update(
+            {name: build.MEASURED[name] for name in LONG_SUITES})
     if len(arguments) > 1:
         print("usage: run_tests.py [--long] [FILTER]", file=sys.stderr)
         return 64

@@ -35,7 +35,10 @@ static char *expand(const char *pattern, uint64_t dump)
         else
             fputc('%', file);
     }
-    return fclose(file) == 0 ? path : NULL;
+    if (fclose(file) == 0)
+        return path;
+    free(path);
+    return NULL;
 }
 
 // Straight to a device, a pipe or whatever else is no file to be replaced.

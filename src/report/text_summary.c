@@ -46,7 +46,7 @@ static void add_cut(struct str *line, const struct str *text, unsigned columns)
     char kept[128];
     size_t used = text->used < sizeof(kept) - 1 ? text->used : sizeof(kept) - 1;
 
-    if (text->columns <= columns) {
+    if (text->columns <= columns || text->used == 0) { // no memory
         str_add_str(line, text);
         return;
     }

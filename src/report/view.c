@@ -117,7 +117,8 @@ void view_add_range(struct str *str, int64_t min_ns, int64_t max_ns)
     str_add_time(&min, min_ns);
     str_add_time(&max, max_ns);
     str_add_str(str, &min);
-    if (min.used != max.used || memcmp(min.data, max.data, min.used) != 0) {
+    if (min.used != max.used || // nothing of either: no memory
+        (min.used > 0 && memcmp(min.data, max.data, min.used) != 0)) {
         str_add(str, " … ");
         str_add_str(str, &max);
     }
