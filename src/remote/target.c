@@ -52,8 +52,8 @@ static size_t read_space(const struct space *space, uintptr_t address, void *to,
 static size_t read_some(const struct target *target, struct span *spans,
                         size_t count)
 {
-    struct iovec local[IOV_AT_ONCE];
-    struct iovec remote[IOV_AT_ONCE];
+    struct iovec local[IOV_AT_ONCE] = {0};
+    struct iovec remote[IOV_AT_ONCE] = {0};
     size_t n = count < IOV_AT_ONCE ? count : IOV_AT_ONCE;
 
     for (size_t i = 0; i < n; i++) {
