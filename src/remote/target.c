@@ -20,6 +20,9 @@
 
 enum { IOV_AT_ONCE = 512 };
 
+static const int64_t STOP_NS = 250 * 1000000;
+static const int64_t STOP_STEP_NS = 20000;
+
 __attribute__((format(printf, 3, 4))) static int fail(struct target *target,
                                                       int error,
                                                       const char *format, ...)
@@ -185,6 +188,22 @@ static bool is_known(const struct target *target, int tid)
     return target_thread(target, tid) != NULL;
 }
 
+// One that waits for a disk, say, stops only after that: it changes nothing
+// until then, and is not waited for. False: it has ended, or that long.
+static bool await_stop(int tid)
+{
+    int64_t deadline_ns = port_now() + STOP_NS;
+    atomic_u32 never = 0;
+    int status = 0;
+    int got;
+
+    while (((got = waitpid(tid, &status, __WALL | WNOHANG)) == 0 ||
+            (got < 0 && errno == EINTR)) &&
+           port_now() < deadline_ns)
+        (void)port_futex_wait(&never, 0, port_now() + STOP_STEP_NS);
+    return got == tid && WIFSTOPPED(status);
+}
+
 // Asks a thread to stop; others may begin and end meanwhile.
 static int seize(struct target *target, int tid, size_t *room)
 {
@@ -197,11 +216,9 @@ static int seize(struct target *target, int tid, size_t *room)
     *thread = (struct target_thread){.tid = tid, .call = -1};
     read_call(target, thread); // while it is undisturbed
     (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-    int status;
-    while (waitpid(tid, &status, __WALL) < 0 && errno == EINTR)
-        ;
-    thread->stopped = WIFSTOPPED(status);
-    read_regs(thread);
+    thread->stopped = await_stop(tid);
+    if (thread->stopped)
+        read_regs(thread);
     return 0;
 }
 
