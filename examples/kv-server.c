@@ -308,8 +308,8 @@ static const char *take_command(struct conn *c)
 static void *conn_main(void *id)
 {
     struct conn c = {.fd = {(uint64_t)(uintptr_t)id}};
-    char name[WEFT_ADDRESS_MAX + 8] = "conn ";
-    weft_tcp_address(c.fd, true, name + strlen(name), NULL);
+    char name[WEFT_ADDRESS_MAX + 8] = "conn (gone)"; // unless it has an address
+    weft_tcp_address(c.fd, true, name + strlen("conn "), NULL);
     weft_task_set_name(name);
     c.in = fopencookie(&c, "r", (cookie_io_functions_t){.read = exchange});
     c.out = open_memstream(&c.replies.data, &c.replies.length);
