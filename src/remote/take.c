@@ -7,8 +7,6 @@
 #include "remote/take.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,8 +123,8 @@ static int copy_parts(struct take *take)
         copy_array(take, r->cores, r->worker_count, sizeof *take->cores);
     take->segments = copy_array(take, (const void *)r->table.segments, segments,
                                 sizeof *take->segments);
-    take->slots =
-        port_reserve((used + 1) * sizeof *take->slots, port_page_size(), false);
+    take->slots_bytes = ((size_t)used + 1) * sizeof *take->slots;
+    take->slots = port_reserve(take->slots_bytes, port_page_size(), false);
     take->bytes = malloc(BYTES_AT_ONCE);
     take->spans = calloc(SEGMENT_SLOTS, sizeof *take->spans);
     take->span_of = calloc(SEGMENT_SLOTS, sizeof *take->span_of);
@@ -225,7 +223,9 @@ static void add_running(struct take *take, const struct task *slot,
 
     memcpy(&running.copy, slot, sizeof running.copy);
     running.stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
-    running.error = "it is between its worker's stack and its own";
+    running.error = thread == NULL || !thread->stopped
+                        ? "its thread did not stop"
+                        : "it is between its worker's stack and its own";
     if (!space_read_all(&take->target->space, (uintptr_t)slot->top,
                         &running.top, offsetof(struct task_top, fiber))) {
         take->failed++;
@@ -306,7 +306,9 @@ static uint32_t copy_stacks(struct take *take, uint32_t first, uint32_t end)
 
 // Those that ran on before all of theirs was read: what was copied while it
 // stood is true, the rest may not be.
-static void drop_moved(struct take *take, uint32_t first, uint32_t count)
+// `held`: what was held when the first of them was looked at.
+static void drop_moved(struct take *take, uint32_t first, uint32_t count,
+                       uint64_t held)
 {
     for (uint32_t k = 0; k < count; k++) {
         uintptr_t at = picture_slot(&take->picture, first + k);
@@ -323,6 +325,7 @@ static void drop_moved(struct take *take, uint32_t first, uint32_t count)
         if (!is_task(slot, first + k) || is_inside(slot) ||
             (take->spans[k].bytes == sizeof word && take->words[k] == word))
             continue;
+        store_forget_held(take->picture.store, held, first + k);
         capture_far_facts(&take->picture, slot,
                           "it ran on before its stack was read");
         take->moved++;
@@ -336,6 +339,7 @@ static void add_slots(struct take *take)
     uint32_t count;
 
     for (uint32_t first = 0; first < used; first += count) {
+        uint64_t held = store_held(take->picture.store);
         count = copy_stacks(take, first, used);
         for (uint32_t k = 0; k < count; k++) {
             const struct task *slot = &take->slots[first + k];
@@ -344,7 +348,7 @@ static void add_slots(struct take *take)
                 capture_far_facts(&take->picture, slot,
                                   "its stack cannot be read");
         }
-        drop_moved(take, first, count);
+        drop_moved(take, first, count, held);
     }
 }
 
@@ -509,16 +513,25 @@ static void add_limits(struct take *take)
         dump->limits = rules.limits;
 }
 
+static char *describe_problem(const struct take *take)
+{
+    char *words;
+    int size = asprintf(&words,
+                        "%u slots could not be read, %u tasks ran on before "
+                        "their stacks were read",
+                        take->failed, take->moved);
+
+    return size < 0 ? NULL : words;
+}
+
 static int finish(struct take *take)
 {
     struct weft_dump *dump = take->dump;
 
     dump->consistent = true;
-    dump->complete = take->failed == 0;
-    if (!dump->complete &&
-        asprintf(&dump->problem, "%u slots could not be read", take->failed) <
-            0)
-        dump->problem = NULL;
+    dump->complete = take->failed == 0 && take->moved == 0;
+    if (!dump->complete && (dump->problem = describe_problem(take)) == NULL)
+        return -ENOMEM;
     int error = store_seal(take->picture.store, take->picture.slots, dump);
     if (error != 0)
         return error;
