@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 enum {
-    BEACON_VERSION = 1, // of this struct, which only grows at its end
+    BEACON_VERSION = 1, // of this struct
     BEACON_NOTE = 1,    // type of the note
+    BEACON_PLACES = 64,
 };
 
 #define BEACON_OWNER "weft"
@@ -20,16 +21,14 @@ enum {
 struct beacon {
     char magic[8]; // "weft dmp"
     uint32_t version;
-    uint32_t size;      // of this struct
-    char library[16];   // weft's version
-    uint64_t layout;    // beacon_layout
-    uintptr_t registry; // of runtimes
+    uint32_t size;                      // of this struct
+    char library[16];                   // weft's version
+    uint32_t layout[2 * BEACON_PLACES]; // what a reader relies on: of each
+                                        // field its place and its struct's size
+    uintptr_t registry;                 // of runtimes
     uintptr_t task_entry;
 };
 
 extern const struct beacon beacon;
-
-// A figure of all sizes and offsets that a reader relies on.
-uint64_t beacon_layout(void);
 
 #endif

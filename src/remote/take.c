@@ -63,8 +63,8 @@ static int check_beacon(struct take *take)
         return fail(take, ENOENT,
                     "it is not a weft program, or of a weft older than this "
                     "command can read");
-    if (b->version != BEACON_VERSION || b->size < sizeof *b ||
-        b->layout != beacon_layout()) {
+    if (b->version != beacon.version || b->size != beacon.size ||
+        memcmp(b->layout, beacon.layout, sizeof b->layout) != 0) {
         snprintf(take->target->problem, sizeof take->target->problem,
                  "it runs weft %.15s, whose structures this command (of weft "
                  "%s) does not know: use the command that came with that weft",
