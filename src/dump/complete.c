@@ -9,6 +9,7 @@
 
 #include "dump/calls.h"
 #include "dump/findings.h"
+#include "dump/process.h"
 #include "dump/rules.h"
 #include "dump/store.h"
 
@@ -248,101 +249,14 @@ static void count_waiters(struct weft_dump *dump)
     }
 }
 
-// ---- The process ----
-
-static char *read_link(const char *path)
-{
-    char target[4096];
-    ssize_t size = readlink(path, target, sizeof target - 1);
-
-    if (size < 0)
-        return NULL;
-    target[size] = '\0';
-    return strdup(target);
-}
-
-// A small file of the kernel's, whole, ended by zero; NULL if it cannot be
-// read.
-static char *read_file(const char *path, size_t *ret_size)
-{
-    char *bytes = NULL;
-    FILE *from = fopen(path, "re");
-    FILE *to = from == NULL ? NULL : open_memstream(&bytes, ret_size);
-    int c;
-
-    while (to != NULL && (c = getc(from)) != EOF)
-        putc(c, to);
-    if (to != NULL && fclose(to) != 0) {
-        free(bytes);
-        bytes = NULL;
-    }
-    if (from != NULL)
-        (void)fclose(from);
-    return bytes;
-}
-
-static char **read_args(void)
-{
-    size_t size = 0;
-    size_t count = 0;
-    char *bytes = read_file("/proc/self/cmdline", &size);
-    char **args = calloc(bytes == NULL ? 1 : size + 1, sizeof *args);
-
-    for (size_t at = 0; args != NULL && bytes != NULL && at < size;) {
-        args[count] = strdup(bytes + at);
-        if (args[count] == NULL)
-            break;
-        at += strlen(args[count++]) + 1;
-    }
-    free(bytes);
-    return args;
-}
-
-// When the process began: field 22 of its stat line, in ticks since boot; the
-// command in field 2 may contain anything, so count from its last bracket.
-static int64_t process_start_ns(void)
-{
-    size_t size = 0;
-    char *line = read_file("/proc/self/stat", &size);
-    char *at = line == NULL ? NULL : strrchr(line, ')');
-    long long ticks = -1;
-
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at != NULL)
-        ticks = strtoll(at, NULL, 10);
-    free(line);
-    long rate = sysconf(_SC_CLK_TCK);
-    if (ticks < 0 || rate <= 0)
-        return port_wall_now(); // no /proc: as if it had begun now
-    return port_wall_now() - port_boot_now() + ticks * (1000000000 / rate);
-}
-
-static int add_process(struct weft_dump *dump)
-{
-    char host[256] = "";
-
-    dump->pid = (int)getpid();
-    dump->exe = read_link("/proc/self/exe");
-    dump->args = read_args();
-    (void)gethostname(host, sizeof host - 1); // empty if there is none
-    dump->host = strdup(host);
-    dump->process_start_ns = process_start_ns();
-    return dump->args == NULL || dump->host == NULL ? -ENOMEM : 0;
-}
-
 // What the descriptors are that workers were found to wait for. A thread sits
 // in a call on each, so they are hardly ever closed by now.
 static void name_descriptors(struct weft_dump *dump)
 {
-    char path[64];
-
     for (size_t i = 0; i < dump->worker_count; i++) {
         weft_dump_worker *worker = &dump->workers[i];
-        if (!worker->in_syscall || worker->syscall_fd < 0)
-            continue;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", worker->syscall_fd);
-        worker->syscall_fd_name = read_link(path);
+        if (worker->in_syscall && worker->syscall_fd >= 0)
+            worker->syscall_fd_name = process_descriptor(0, worker->syscall_fd);
     }
 }
 
@@ -364,7 +278,7 @@ int dump_complete(struct weft_dump *dump, const struct workshop *shop)
     if (error == 0)
         error = model_add_modules(dump);
     if (error == 0)
-        error = add_process(dump);
+        error = process_describe(0, dump);
     dump->outsiders = rules_see_outsiders();
     return error == 0 ? dump_judge(dump) : error;
 }

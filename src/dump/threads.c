@@ -19,6 +19,7 @@
 #include "dump/calls.h"
 #include "dump/capture.h"
 #include "dump/fp_search.h"
+#include "dump/process.h"
 #include "dump/standing.h"
 #include "sync/outside.h"
 
@@ -171,8 +172,6 @@ static void add_call(const struct standing_result *found,
                      struct model_thread *m)
 {
     weft_dump_thread *t = &m->shown;
-    char target[256];
-    char path[64];
     int fd_arg;
 
     t->in_syscall = true;
@@ -181,10 +180,7 @@ static void add_call(const struct standing_result *found,
     if (fd_arg < 0)
         return;
     t->syscall_fd = (int)found->args[fd_arg];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", t->syscall_fd);
-    ssize_t size = readlink(path, target, sizeof target);
-    if (size > 0)
-        m->fd_name = strndup(target, (size_t)size);
+    m->fd_name = process_descriptor(0, t->syscall_fd);
     t->syscall_fd_name = m->fd_name;
 }
 

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dump/calls.h"
 #include "dump/capture.h"
 #include "dump/complete.h"
 #include "dump/fp_search.h"
+#include "dump/process.h"
 #include "dump/rules.h"
 #include "remote/modules.h"
 
@@ -417,86 +417,7 @@ static void add_runner(struct weft_dump *dump, const weft_dump_worker *w)
     store_record(dump->store, index)->state_ns = w->busy_ns;
 }
 
-static void name_descriptor(const struct target *target, weft_dump_worker *w)
-{
-    char path[64];
-    char name[256];
-
-    if (w->syscall_fd < 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", target->pid, w->syscall_fd);
-    ssize_t size = readlink(path, name, sizeof name);
-    if (size > 0)
-        w->syscall_fd_name = strndup(name, (size_t)size);
-}
-
-// ---- The process ----
-
-static char *link_of(int pid, const char *what)
-{
-    char path[64];
-    char name[4096];
-
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
-    ssize_t size = readlink(path, name, sizeof name);
-    return size < 0 ? NULL : strndup(name, (size_t)size);
-}
-
-static int64_t begun_ns(int pid)
-{
-    char path[64];
-    char line[1024] = "";
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return port_wall_now();
-    size_t size = fread(line, 1, sizeof line - 1, file);
-    (void)fclose(file);
-    line[size] = '\0';
-    char *at = strrchr(line, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    long rate = sysconf(_SC_CLK_TCK);
-    return at == NULL || rate <= 0
-               ? port_wall_now()
-               : port_wall_now() - port_boot_now() +
-                     strtoll(at, NULL, 10) * (WEFT_SECOND / rate);
-}
-
-static char **args_of(int pid)
-{
-    char path[64];
-    char text[4096];
-    size_t count = 0;
-
-    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
-    FILE *file = fopen(path, "re");
-    size_t size = file == NULL ? 0 : fread(text, 1, sizeof text - 1, file);
-    if (file != NULL)
-        (void)fclose(file);
-    text[size] = '\0';
-    char **args = calloc(size + 1, sizeof *args);
-    for (size_t at = 0; args != NULL && at < size; at += strlen(text + at) + 1)
-        args[count++] = strdup(text + at);
-    return args;
-}
-
-static void add_process(struct take *take)
-{
-    struct weft_dump *dump = take->dump;
-    char host[256] = "";
-
-    dump->pid = take->target->pid;
-    dump->exe = link_of(dump->pid, "exe");
-    dump->args = args_of(dump->pid);
-    (void)gethostname(host, sizeof host - 1);
-    dump->host = strdup(host);
-    dump->process_start_ns = begun_ns(dump->pid);
-    dump->modules = take->modules.about;
-    dump->module_count = take->modules.count;
-    take->modules.about = NULL;
-}
+// ---- The rest ----
 
 // What the findings were set to there.
 static void add_limits(struct take *take)
@@ -538,11 +459,16 @@ static int finish(struct take *take)
     take->picture.store = NULL; // the dump's now
     for (size_t i = 0; i < dump->worker_count; i++) {
         add_runner(dump, &dump->workers[i]);
-        name_descriptor(take->target, &dump->workers[i]);
+        if (dump->workers[i].syscall_fd >= 0)
+            dump->workers[i].syscall_fd_name = process_descriptor(
+                take->target->pid, dump->workers[i].syscall_fd);
     }
-    add_process(take);
+    dump->modules = take->modules.about;
+    dump->module_count = take->modules.count;
+    take->modules.about = NULL;
     add_limits(take);
-    return dump_judge(dump);
+    error = process_describe(take->target->pid, dump);
+    return error == 0 ? dump_judge(dump) : error;
 }
 
 // ---- All of it ----
