@@ -8,10 +8,12 @@
 
 #include "remote/take.h"
 
-static int usage(void)
+static int usage(FILE *to, int status)
 {
-    fputs("usage: weft dump PID [--json]\n", stderr);
-    return 64;
+    fputs("usage: weft dump PID [--json]\n"
+          "Prints what every task of a running weft program is doing.\n",
+          to);
+    return status;
 }
 
 static int dump(int pid, bool json)
@@ -41,9 +43,11 @@ int main(int argc, char **argv)
     char *end;
     bool json = argc == 4 && strcmp(argv[3], "--json") == 0;
 
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return usage(stdout, 0);
     if (argc < 3 || argc > 4 || strcmp(argv[1], "dump") != 0 ||
         (argc == 4 && !json))
-        return usage();
+        return usage(stderr, 64);
     long pid = strtol(argv[2], &end, 10);
     if (*end != '\0' || end == argv[2] || pid <= 0 || pid > INT32_MAX) {
         fprintf(stderr, "weft: %s is not the number of a process\n", argv[2]);

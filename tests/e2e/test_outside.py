@@ -258,6 +258,12 @@ def refusals():
         equal(done.stdout, "")
 
 
+def help_text():
+    done = weft("--help")
+    equal((done.returncode, done.stderr), (0, ""))
+    expect(done.stdout.startswith("usage: weft dump PID"), done.stdout)
+
+
 def as_another_user():
     if os.geteuid() != 0:
         raise Skip("only root can become another user")
@@ -285,7 +291,7 @@ def may_trace():
 CASES = [
     says_what_the_process_says, text_names_the_deadlock, of_a_stopped_process,
     of_a_stripped_program, of_a_program_that_is_gone, of_another_layout,
-    killed_in_the_middle, under_load, refusals, as_another_user,
+    killed_in_the_middle, under_load, refusals, help_text, as_another_user,
 ]
 
 
