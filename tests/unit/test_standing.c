@@ -135,8 +135,10 @@ static bool has_frame(const struct standing_result *result,
     cfi_cache_refresh(cache);
     int count = fp_search_unwind(cache, &result->regs, &result->memory, pcs,
                                  FRAMES, 8, &unwound);
-    for (int i = 0; i < count; i++)
-        found = found || cfi_function(cache, pcs[i] - 1) == start;
+    for (int i = 0; i < count; i++) {
+        bool exact = i < 64 && (unwound.exact >> i & 1); // not returned to
+        found = found || cfi_function(cache, pcs[i] - !exact) == start;
+    }
     *ret_end = unwound.end;
     return found;
 }
