@@ -62,7 +62,8 @@ static bool read_bounds(struct module *m)
             m->low = p->p_vaddr & ~(page - 1);
         first = false;
         if (p->p_memsz > MODULE_MAX || p->p_vaddr < m->low ||
-            p->p_vaddr - m->low > MODULE_MAX)
+            p->p_vaddr - m->low > MODULE_MAX ||
+            p->p_vaddr > UINTPTR_MAX - 2 * MODULE_MAX)
             return false;
         if (p->p_vaddr + p->p_memsz > m->high)
             m->high = (p->p_vaddr + p->p_memsz + page - 1) & ~(page - 1);

@@ -495,7 +495,8 @@ static int take_all(struct take *take)
     char maps[64];
     int64_t began_ns = port_now();
 
-    snprintf(maps, sizeof maps, "/proc/%d/maps", take->target->pid);
+    snprintf(maps, sizeof maps, "/proc/%d/task/%d/maps", take->target->pid,
+             take->target->living);
     int error = modules_read(&take->modules, &take->target->space, maps);
     if (error != 0)
         return fail(take, -error, "its memory map cannot be read");

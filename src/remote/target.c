@@ -43,7 +43,7 @@ static size_t read_space(const struct space *space, uintptr_t address, void *to,
     const struct target *target = container_of(space, struct target, space);
     struct iovec local = {.iov_base = to, .iov_len = bytes};
     struct iovec remote = {.iov_base = (void *)address, .iov_len = bytes};
-    ssize_t got = process_vm_readv(target->pid, &local, 1, &remote, 1, 0);
+    ssize_t got = process_vm_readv(target->living, &local, 1, &remote, 1, 0);
 
     if (got < 0) // a kernel without it
         got = pread(target->memory, to, bytes, (off_t)address);
@@ -63,7 +63,7 @@ static size_t read_some(const struct target *target, struct span *spans,
         local[i] = (struct iovec){spans[i].to, spans[i].bytes};
         remote[i] = (struct iovec){(void *)spans[i].address, spans[i].bytes};
     }
-    ssize_t got = process_vm_readv(target->pid, local, n, remote, n, 0);
+    ssize_t got = process_vm_readv(target->living, local, n, remote, n, 0);
     size_t left = got < 0 ? 0 : (size_t)got;
     size_t done = 0;
     while (done < n && left >= spans[done].bytes)
@@ -84,16 +84,26 @@ static void read_spans(const struct space *space, struct span *spans,
 
 // ---- Who may ----
 
-static int read_number(const char *path)
+// A small file of the kernel's, ended by zero; how much of it, or -1.
+static ssize_t read_text(const char *path, char *ret_text, size_t room)
 {
-    char text[32] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return -1;
-    ssize_t size = read(fd, text, sizeof text - 1);
+    ssize_t size = read(fd, ret_text, room - 1);
     (void)close(fd);
-    return size <= 0 ? -1 : (int)strtol(text, NULL, 10);
+    ret_text[size < 0 ? 0 : size] = '\0';
+    return size;
+}
+
+static int read_number(const char *path)
+{
+    char text[32];
+
+    return read_text(path, text, sizeof text) <= 0
+               ? -1
+               : (int)strtol(text, NULL, 10);
 }
 
 static int explain_refusal(struct target *target, int error)
@@ -109,22 +119,44 @@ static int explain_refusal(struct target *target, int error)
                     scope);
     if (error == EPERM || error == EACCES)
         return fail(target, error,
-                    "it is another user's, or has capabilities that this "
-                    "command lacks: run this as that user or as root");
+                    "it is another user's, has capabilities that this command "
+                    "lacks, or is being debugged: run this as root, and alone");
     return fail(target, error, "%s", strerror(error));
+}
+
+// By a thread that has memory: the first may have ended before the others.
+static int open_memory(struct target *target)
+{
+    char path[64];
+    struct dirent *entry;
+    int error = ESRCH;
+
+    snprintf(path, sizeof path, "/proc/%d/task", target->pid);
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return errno;
+    while (target->memory < 0 && (entry = readdir(dir)) != NULL) {
+        target->living = (int)strtol(entry->d_name, NULL, 10);
+        if (target->living <= 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%d/mem", target->pid,
+                 target->living);
+        target->memory = open(path, O_RDONLY | O_CLOEXEC);
+        if (target->memory < 0)
+            error = errno;
+    }
+    closedir(dir);
+    return target->memory < 0 ? error : 0;
 }
 
 int target_open(struct target *target, int pid)
 {
-    char path[64];
-
     *target =
         (struct target){.space = {.read = read_space, .read_many = read_spans},
                         .pid = pid,
                         .memory = -1};
-    snprintf(path, sizeof path, "/proc/%d/mem", pid);
-    target->memory = open(path, O_RDONLY | O_CLOEXEC);
-    return target->memory < 0 ? explain_refusal(target, errno) : 0;
+    int error = open_memory(target);
+    return error == 0 ? 0 : explain_refusal(target, error);
 }
 
 void target_close(struct target *target)
@@ -140,17 +172,14 @@ void target_close(struct target *target)
 static void read_call(struct target *target, struct target_thread *thread)
 {
     char path[64];
-    char text[256] = "";
+    char text[256];
+    char *at = text;
 
     snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", target->pid,
              thread->tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (read_text(path, text, sizeof text) <= 0)
         return;
-    ssize_t size = read(fd, text, sizeof text - 1);
-    (void)close(fd);
-    char *at = text;
-    thread->call = size <= 0 ? -1 : strtol(text, &at, 10);
+    thread->call = strtol(text, &at, 10);
     thread->in_call = at != text && thread->call >= 0;
     for (int i = 0; thread->in_call && i < 6; i++)
         thread->args[i] = strtoull(at, &at, 16);
@@ -188,35 +217,66 @@ static bool is_known(const struct target *target, int tid)
     return target_thread(target, tid) != NULL;
 }
 
-// One that waits for a disk, say, stops only after that: it changes nothing
-// until then, and is not waited for. False: it has ended, or that long.
-static bool await_stop(int tid)
+// As the kernel names it: 'R', 'S', 'D', ...; 'X' if it is gone.
+static char state_of(const struct target *target, int tid)
 {
-    int64_t deadline_ns = port_now() + STOP_NS;
+    char path[64];
+    char text[256];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", target->pid, tid);
+    if (read_text(path, text, sizeof text) <= 0)
+        return 'X';
+    const char *name_end = strrchr(text, ')');
+    return name_end == NULL || name_end[1] == '\0' ? 'X' : name_end[2];
+}
+
+static bool has_ended(const struct target *target, int tid)
+{
+    return strchr("ZX", state_of(target, tid)) != NULL;
+}
+
+// Whether a thread that has not stopped so far will do so soon. One that waits
+// for a disk, say, does not; it changes nothing until then, either.
+static bool may_stop(const struct target *target, int tid, int64_t asked_ns)
+{
+    return port_now() < asked_ns + STOP_NS ||
+           strchr("DZX", state_of(target, tid)) == NULL;
+}
+
+// It may stop because of a signal, too, that has come before our asking: that
+// is handed on when it goes on.
+static void await_stop(const struct target *target,
+                       struct target_thread *thread)
+{
+    int64_t asked_ns = port_now();
     atomic_u32 never = 0;
     int status = 0;
     int got;
 
-    while (((got = waitpid(tid, &status, __WALL | WNOHANG)) == 0 ||
+    while (((got = waitpid(thread->tid, &status, __WALL | WNOHANG)) == 0 ||
             (got < 0 && errno == EINTR)) &&
-           port_now() < deadline_ns)
+           may_stop(target, thread->tid, asked_ns))
         (void)port_futex_wait(&never, 0, port_now() + STOP_STEP_NS);
-    return got == tid && WIFSTOPPED(status);
+    thread->stopped = got == thread->tid && WIFSTOPPED(status);
+    if (thread->stopped && status >> 16 == 0)
+        thread->signal = WSTOPSIG(status);
 }
 
 // Asks a thread to stop; others may begin and end meanwhile.
 static int seize(struct target *target, int tid, size_t *room)
 {
-    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0)
-        return errno == ESRCH && tid != target->pid ? 0 : errno;
     if (!grow(&target->threads, room, target->thread_count + 1,
               sizeof *target->threads))
         return ENOMEM;
     struct target_thread *thread = &target->threads[target->thread_count++];
     *thread = (struct target_thread){.tid = tid, .call = -1};
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) {
+        int error = errno;
+        return has_ended(target, tid) ? 0 : error;
+    }
     read_call(target, thread); // while it is undisturbed
     (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-    thread->stopped = await_stop(tid);
+    await_stop(target, thread);
     if (thread->stopped)
         read_regs(thread);
     return 0;
@@ -264,9 +324,11 @@ void target_resume(struct target *target)
 {
     for (size_t i = 0; i < target->thread_count; i++)
         if (target->threads[i].stopped)
-            (void)ptrace(PTRACE_DETACH, target->threads[i].tid, NULL, NULL);
-    for (size_t i = 0; i < target->thread_count; i++)
-        target->threads[i].stopped = false;
+            (void)ptrace(PTRACE_DETACH, target->threads[i].tid, NULL,
+                         (void *)(intptr_t)target->threads[i].signal);
+    target->thread_count = 0;
+    free(target->threads);
+    target->threads = NULL;
     if (target->stopped_ns != 0)
         target->stood_ns = port_now() - target->stopped_ns;
     target->stopped_ns = 0;

@@ -11,6 +11,7 @@
 struct target_thread {
     int tid;
     bool stopped;
+    int signal;              // it was about to get this one, and still is; or 0
     bool in_call;            // of the system
     long call;               // its number
     uint64_t args[6];        //
@@ -20,7 +21,8 @@ struct target_thread {
 struct target {
     struct space space;
     int pid;
-    int memory; // /proc/PID/mem
+    int living; // one of its threads, by which its memory is reached
+    int memory; // /proc/PID/task/TID/mem
     struct target_thread *threads;
     size_t thread_count;
     int64_t stopped_ns; // since when it stands, or

@@ -275,7 +275,7 @@ def as_another_user():
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True)
         equal(done.returncode, 1)
-        expect("run this as" in done.stderr, done.stderr)
+        expect("run this as root" in done.stderr, done.stderr)
 
 
 def may_trace():
