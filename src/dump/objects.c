@@ -42,8 +42,7 @@ static uint64_t id_of(const struct picture *picture, const struct task *slot,
 {
     struct task copy;
     if (slot == NULL ||
-        space_read(picture->space, (uintptr_t)slot, &copy, sizeof copy) <
-            sizeof copy ||
+        !space_read_all(picture->space, (uintptr_t)slot, &copy, sizeof copy) ||
         copy.index >= picture->slots ||
         picture_slot(picture, copy.index) != (uintptr_t)slot)
         return 0;
@@ -60,12 +59,12 @@ union any_object {
 static bool read_object(const struct picture *picture, const void *at,
                         union any_object *ret_copy)
 {
-    if (space_read(picture->space, (uintptr_t)at, ret_copy,
-                   sizeof ret_copy->object) < sizeof ret_copy->object)
+    if (!space_read_all(picture->space, (uintptr_t)at, ret_copy,
+                        sizeof ret_copy->object))
         return false;
     size_t size = object_size(&ret_copy->object);
     return size > 0 &&
-           space_read(picture->space, (uintptr_t)at, ret_copy, size) == size;
+           space_read_all(picture->space, (uintptr_t)at, ret_copy, size);
 }
 
 static void add_owner(const struct picture *picture,
@@ -136,9 +135,8 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
     struct weft_channel channel;
     uint32_t index = store_find_object(picture->store, (uintptr_t)at);
 
-    if (index != WEFT_NONE ||
-        space_read(picture->space, (uintptr_t)at, &channel, sizeof channel) <
-            sizeof channel)
+    if (index != WEFT_NONE || !space_read_all(picture->space, (uintptr_t)at,
+                                              &channel, sizeof channel))
         return index;
     channel.name[sizeof channel.name - 1] = '\0';
     struct model_channel about;
@@ -198,9 +196,9 @@ static bool read_hold(const struct picture *picture, const struct held *at,
 {
     struct hold hold;
 
-    if (space_read(picture->space,
-                   (uintptr_t)container_of(at, struct hold, held), &hold,
-                   sizeof hold) < sizeof hold)
+    if (!space_read_all(picture->space,
+                        (uintptr_t)container_of(at, struct hold, held), &hold,
+                        sizeof hold))
         return false;
     ret_holding->object = WEFT_NONE;
     ret_holding->shared = true;
@@ -221,8 +219,7 @@ uint32_t objects_add_held(const struct picture *picture,
     struct held held;
 
     while (at != NULL && count < HELD_MAX &&
-           space_read(picture->space, (uintptr_t)at, &held, sizeof held) ==
-               sizeof held) {
+           space_read_all(picture->space, (uintptr_t)at, &held, sizeof held)) {
         struct holding *holding = &ret_held[count];
         *holding = (struct holding){.slot = copy->index};
         if (!(held.kind == HELD_SHARED

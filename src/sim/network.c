@@ -576,19 +576,34 @@ static size_t shorten(size_t count)
     return count;
 }
 
+// The socket, if it is connected; else NULL, and what the call is to return.
+// `broken`: the error of one that broke without, or 0 for its end.
+static struct socket *connected(int number, int broken, ssize_t *ret_result)
+{
+    struct socket *socket = find(number);
+
+    *ret_result = -1; // find has said why
+    if (socket == NULL)
+        return NULL;
+    (void)breaks(socket);
+    if (socket->state == SOCKET_CONNECTED)
+        return socket;
+    int error = ENOTCONN;
+    if (socket->state == SOCKET_BROKEN)
+        error = socket->error != 0 ? take_error(socket) : broken;
+    *ret_result = error == 0 ? 0 : fail(error);
+    return NULL;
+}
+
 ssize_t port_recv(int number, void *to, size_t count, int flags)
 {
     if (sim == NULL)
         return recv(number, to, count, flags);
     port_step();
-    struct socket *socket = find(number);
+    ssize_t result;
+    struct socket *socket = connected(number, 0, &result);
     if (socket == NULL)
-        return -1;
-    (void)breaks(socket);
-    if (socket->state == SOCKET_BROKEN)
-        return socket->error != 0 ? fail(take_error(socket)) : 0;
-    if (socket->state != SOCKET_CONNECTED)
-        return fail(ENOTCONN);
+        return result;
     struct segment *first = socket->first;
     if (first == NULL || first->at_ns > sim_now() ||
         puts_off(socket, PORT_READABLE))
@@ -610,14 +625,10 @@ ssize_t port_send(int number, const void *from, size_t count, int flags)
     if (sim == NULL)
         return send(number, from, count, flags);
     port_step();
-    struct socket *socket = find(number);
+    ssize_t result;
+    struct socket *socket = connected(number, EPIPE, &result);
     if (socket == NULL)
-        return -1;
-    (void)breaks(socket);
-    if (socket->state == SOCKET_BROKEN)
-        return fail(socket->error != 0 ? take_error(socket) : EPIPE);
-    if (socket->state != SOCKET_CONNECTED)
-        return fail(ENOTCONN);
+        return result;
     if (socket->peer == NULL)
         return send_nowhere(socket, count);
     size_t room = socket->peer->room - socket->peer->held;
