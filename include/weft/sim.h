@@ -46,14 +46,14 @@ enum weft_sim_faults {
 };
 
 typedef struct weft_sim_options {
-    size_t size;         // sizeof(weft_sim_options)
-    unsigned faults;     // of weft_sim_faults; 0: the first five
-    int64_t time_limit;  // virtual nanoseconds; 0: an hour
-    int64_t real_limit;  // real ones, for a loop that makes no steps; 0: 2 min
-    uint64_t step_limit; // steps; 0: 10^9
-    FILE *trace;         // each switch and fault as a line; NULL: nowhere
-    bool here;           // in the calling process, for debuggers: once
-    bool quiet;          // says nothing about a failure
+    size_t size;           // sizeof(weft_sim_options)
+    unsigned faults;       // of weft_sim_faults; 0: the first five
+    int64_t time_limit_ns; // virtual; 0: an hour
+    int64_t real_limit_ns; // real, for a loop that makes no steps; 0: 2 min
+    uint64_t step_limit;   // steps; 0: 10^9
+    FILE *trace;           // each switch and fault as a line; NULL: nowhere
+    bool here;             // in the calling process, for debuggers: once
+    bool quiet;            // says nothing about a failure
 } weft_sim_options;
 
 // How a simulation ended.

@@ -112,7 +112,7 @@ static int fork_and_simulate(uint64_t seed, weft_sim_fn *fn, void *arg,
     if (child < 0)
         return -errno;
     if (child == 0) {
-        limit_to(options->real_limit);
+        limit_to(options->real_limit_ns);
         _exit(simulate(seed, fn, arg, options, result) == 0 ? 0 : ENOMEM);
     }
     return wait_for(child, result);
@@ -130,7 +130,7 @@ static void *share(size_t bytes)
 static int check(weft_sim_fn *fn, const weft_sim_options *options)
 {
     if (fn == NULL || options->size != sizeof *options ||
-        options->time_limit < 0 || options->real_limit < 0)
+        options->time_limit_ns < 0 || options->real_limit_ns < 0)
         return -EINVAL;
     return sim != NULL ? -EBUSY : 0;
 }
@@ -141,10 +141,10 @@ static weft_sim_options settle(const weft_sim_options *options)
 
     if (settled.faults == 0)
         settled.faults = 2 * WEFT_SIM_DELAY - 1;
-    if (settled.time_limit == 0)
-        settled.time_limit = 3600 * WEFT_SECOND;
-    if (settled.real_limit == 0)
-        settled.real_limit = 120 * WEFT_SECOND;
+    if (settled.time_limit_ns == 0)
+        settled.time_limit_ns = 3600 * WEFT_SECOND;
+    if (settled.real_limit_ns == 0)
+        settled.real_limit_ns = 120 * WEFT_SECOND;
     if (settled.step_limit == 0)
         settled.step_limit = STEP_LIMIT;
     return settled;

@@ -536,7 +536,7 @@ int sim_begin(uint64_t seed, const weft_sim_options *options,
     sim->result = result;
     sim->random = seed;
     sim->now_ns = BEGIN_NS;
-    sim->limit_ns = BEGIN_NS + options->time_limit;
+    sim->limit_ns = BEGIN_NS + options->time_limit_ns;
     sim->quiet_ns = WEFT_NEVER;
     sim->home = (struct sim_thread){.state = SIM_WAITING, .name = "home"};
     sim->current = &sim->home;

@@ -175,11 +175,11 @@ static void test_time_is_virtual(void **state)
     weft_sim_options options = QUIET;
     weft_sim_result result;
 
-    options.time_limit = 48 * 3600 * WEFT_SECOND;
+    options.time_limit_ns = 48 * 3600 * WEFT_SECOND;
     assert_int_equal(
         weft_sim_run(1, sleep_in_all_ways, NULL, &options, &result), 0);
     assert_true(result.time_ns > 24 * 3600 * WEFT_SECOND);
-    options.time_limit = 3600 * WEFT_SECOND;
+    options.time_limit_ns = 3600 * WEFT_SECOND;
     assert_int_equal(
         weft_sim_run(1, sleep_in_all_ways, NULL, &options, &result), 1);
     assert_int_equal(result.end, WEFT_SIM_LATE);
@@ -358,7 +358,7 @@ static void test_ends(void **state)
     assert_int_equal(result.end, WEFT_SIM_FAILED);
     assert_int_equal(result.status, 7);
     weft_sim_options options = QUIET;
-    options.real_limit = 50 * WEFT_MILLISECOND;
+    options.real_limit_ns = 50 * WEFT_MILLISECOND;
     assert_int_equal(weft_sim_run(1, hang, NULL, &options, &result), 1);
     assert_int_equal(result.end, WEFT_SIM_HUNG);
     result = simulate(1, return_five, NULL);
@@ -403,7 +403,7 @@ static void test_misuse_is_refused(void **state)
     assert_int_equal(weft_sim_run(1, NULL, NULL, NULL, NULL), -EINVAL);
     assert_int_equal(weft_sim_run(1, nest, NULL, &options, NULL), -EINVAL);
     options = QUIET;
-    options.time_limit = -1;
+    options.time_limit_ns = -1;
     assert_int_equal(weft_sim_run(1, nest, NULL, &options, NULL), -EINVAL);
     assert_int_equal(weft_sim_run(1, nest, NULL, NULL, NULL), 0);
     assert_false(weft_sim_active());
