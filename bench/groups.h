@@ -27,6 +27,7 @@ void bench_dump_memory(const struct settings *settings);
 void bench_dump_names(const struct settings *settings);
 void bench_dump_hostile(const struct settings *settings);
 void bench_broken_naps(const struct settings *settings);
+void bench_remote(const struct settings *settings);
 void bench_kv_server(const struct settings *settings);
 
 // Measures a peer's program with each point's parameters, if it can be had.

@@ -54,6 +54,8 @@ static const struct {
     {"dump-hostile-incomplete", bench_dump_hostile},
     {"dump-hostile-lost", bench_dump_hostile},
     {"broken-naps", bench_broken_naps},
+    {"remote-stopped", bench_remote},
+    {"remote-total", bench_remote},
     {"kv-server", bench_kv_server},
 };
 
