@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "remote/target.h"
+#include "support/sanitizers.h"
 #include "support/skip.h"
 
 enum { STOPS = 300 };
@@ -121,6 +122,8 @@ static void test_signals_arrive(void **state)
     void *sent;
 
     (void)state;
+    if (UNDER_TSAN)
+        skip_because("ThreadSanitizer keeps one signal of each number");
     skip_if_forbidden();
     int pid = start(spin_twice);
     assert_int_equal(target_open(&target, pid), 0);
@@ -149,7 +152,6 @@ static void leave_it_to_another(void)
 static void test_without_its_first_thread(void **state)
 {
     struct target target;
-    size_t stopped = 0;
 
     (void)state;
     skip_if_forbidden();
@@ -158,8 +160,8 @@ static void test_without_its_first_thread(void **state)
     assert_int_equal(target_open(&target, pid), 0);
     assert_int_equal(target_stop(&target), 0);
     for (size_t i = 0; i < target.thread_count; i++)
-        stopped += target.threads[i].stopped;
-    assert_int_equal(stopped, 1);
+        assert_int_equal(target.threads[i].stopped,
+                         target.threads[i].tid != pid);
     unsigned turns = atomic_load(&told->turns);
     (void)usleep(10000);
     assert_int_equal(atomic_load(&told->turns), turns);
