@@ -67,6 +67,7 @@ LONG_SUITES = {
 
 HEARTBEAT_S = 15
 LOG_LINES = 40
+SLOWEST = 4  # programs of a step to name
 
 
 class Tally:
@@ -77,10 +78,12 @@ class Tally:
         self.passed = self.failed = 0
         self.skipped = []
         self.failures = []
+        self.times = []
 
     def add(self, name, result):
         log = write_log(name, result)
         with self.lock:
+            self.times.append((result.seconds, name))
             self.passed += len(result.passed)
             self.failed += len(result.failed)
             self.skipped += [(f"{name}: {case}", why)
@@ -224,7 +227,11 @@ def variant_step(variant, pattern, tally):
         tally.fail(f"{variant}/build", "(does not build)", str(error))
         return
     say(f"      {len(tests)} programs")
+    tally.times = []
     run_programs(variant, tests, tally)
+    say("      slowest: " + ", ".join(
+        f"{name.partition('/')[2]} {seconds:.0f} s"
+        for seconds, name in sorted(tally.times, reverse=True)[:SLOWEST]))
 
 
 def runner_step(name, tally):
