@@ -105,7 +105,7 @@ static void read_beacon(struct modules *modules, const struct space *space,
     struct beacon found = {0};
     size_t got = space_read(space, at, &found, sizeof found);
 
-    if (got < offsetof(struct beacon, layout) ||
+    if (got < offsetof(struct beacon, registry) ||
         memcmp(found.magic, beacon.magic, sizeof found.magic) != 0)
         return;
     modules->beacon = found;
