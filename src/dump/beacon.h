@@ -14,8 +14,8 @@
 enum {
     BEACON_VERSION = 2, // of this struct
     BEACON_NOTE = 1,    // type of the note
-    BEACON_PLACES = 144,
-    BEACON_NAMES = 3072,
+    BEACON_PLACES = 192,
+    BEACON_NAMES = 4096,
 };
 
 #define BEACON_OWNER "weft"
