@@ -241,6 +241,8 @@ LISTS = [
     ("bench/", (".c",), "bench/meson.build", "bench/", True),
     ("tests/sim/", (".c", ".py"), "tests/sim/meson.build", "tests/sim/", True),
     ("tests/fuzz/", (".c",), "tests/fuzz/meson.build", "tests/fuzz/", False),
+    ("tests/gdb/", (".c",), "tests/gdb/meson.build", "tests/gdb/", True),
+    ("gdb/", (".py",), "gdb/meson.build", "gdb/", True),
 ] + [(f"tests/{suite}/", (".c", ".py"), "tests/meson.build", "tests/", False)
      for suite in ("unit", "interface", "stress", "e2e", "soak", "tools")]
 

@@ -115,6 +115,10 @@ def read_saved(task):
         raise Problem(f"weft: the stack pointer of {task.label()} is damaged: "
                       f"{sp:#x} is not in its stack, {low:#x} to {top:#x}")
     raw = read(sp, size, f"the stack of {task.label()}")
+    if beacon.field("switch_frame.pc", raw) == 0:
+        raise Problem(f"weft: the stack of {task.label()} is empty: it is "
+                      "damaged, or was not saved (gcore leaves stacks out; "
+                      "cores written by the kernel have them)")
     _, sp_name, others = names_here.known
     saved = {others.get(name, name): raw[at:at + bytes_]
              for name, at, bytes_ in beacon.registers()}

@@ -131,8 +131,9 @@ def runtimes():
         raise Problem("weft: the program runs: stop it first (`interrupt`)")
     raw = read(beacon.registry, 8 * (beacon.number("RUNTIMES_MAX") + 1),
                "the list of runtimes")
-    found = [(tag, number(raw, 8 * tag, 8))
-             for tag in range(1, len(raw) // 8) if any(raw[8 * tag:8 * tag + 8])]
+    all_of_them = ((tag, number(raw, 8 * tag, 8))
+                   for tag in range(1, len(raw) // 8))
+    found = [(tag, address) for tag, address in all_of_them if address]
     if not found:
         raise Problem("weft: the program has no runtime now: it has not "
                       "started one, or has ended it")

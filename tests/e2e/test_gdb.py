@@ -19,34 +19,23 @@ import tempfile
 import typing
 from pathlib import Path
 
+from test_outside import Skip, equal, expect, may_trace
+
 TREE = Path(os.environ.get("WEFT_TREE", "build/release")).resolve()
 SOURCE = Path(os.environ.get("WEFT_SOURCE",
                              Path(__file__).resolve().parents[2])).resolve()
 SCRIPT = SOURCE / "gdb" / "weft-gdb.py"
-INSIDE = SOURCE / "tests" / "e2e" / "gdb_inside.py"
+INSIDE = SOURCE / "tests" / "gdb" / "inside.py"
 WEFT = TREE / "src" / "weft"
 LIBRARY = TREE / "src" / "libweft.so.0.1.0"
-SITUATIONS = TREE / "tests" / "situations"
-PARKED = TREE / "tests" / "parked-program"
+SITUATIONS = TREE / "tests" / "gdb" / "situations"
+PARKED = TREE / "tests" / "gdb" / "parked"
 PLUGIN = TREE / "tests" / "modules" / "plugin.so"
 WAIT_S = 60
 TASKS = 1000
 CHAINS = 50
 PR_SET_PDEATHSIG = 1
 SUM = "sum 28266"
-
-
-class Skip(Exception):
-    """The machine lacks something; the message says what."""
-
-
-def expect(holds, what):
-    if not holds:
-        raise AssertionError(what)
-
-
-def equal(left, right):
-    expect(left == right, f"{left!r} is not {right!r}")
 
 
 def shows(pattern, output):
@@ -226,6 +215,8 @@ def add_damage(s, waits):
              r"\d+ slots of the table cannot be read"),
             ("registry()", "info weft tasks",
              "a runtime at 0x10 cannot be read"),
+            (f"stack({waits}, 0)", f"weft task {waits}",
+             "the stack of .* is empty: it is damaged, or was not saved"),
             # A stack that leads in a circle: gdb ends it, as a thread's.
             (f"stack({waits})", f"weft apply {waits} bt 50", "^#1 ")):
         s.add(f"python damage_{damage}")
@@ -405,7 +396,7 @@ def check_truth(stacks, truth):
     for name, places in truth.items():
         found = [[frame.function, frame.line] for frame in stacks[name]
                  if frame.file.startswith("oracle_sites_")
-                 or frame.file == "parked_program.c"]
+                 or frame.file == "parked.c"]
         if places[-1][1] is None:
             found[-1][1] = None
         equal((name, found), (name, places))
@@ -475,6 +466,8 @@ def main():
     for number, case in enumerate(cases, 1):
         result, comment = "ok", ""
         try:
+            if not may_trace():
+                raise Skip("this machine lets no process be traced")
             case()
         except Skip as reason:
             comment = f" # SKIP {reason}"

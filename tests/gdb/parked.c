@@ -1,7 +1,7 @@
-// parked_program.c -- A thousand tasks at places that are known: for
+// parked.c -- A thousand tasks at places that are known: for
 // test_gdb.py, which asks everyone where they are.
 //
-// usage: parked_program PLUGIN DUMP TRUTH
+// usage: parked PLUGIN DUMP TRUTH
 //
 // There are fifty chains of calls, each of twenty tasks: through the oracle's
 // places (support/make_sites.py), compiled in four ways, and every fifth of
@@ -20,8 +20,7 @@ enum { TASKS = 1000, CHAINS = 50, DEPTH_MAX = 10 };
 #define CHECK(condition)                                                       \
     do {                                                                       \
         if (!(condition)) {                                                    \
-            fprintf(stderr, "parked_program.c:%d: %s\n", __LINE__,             \
-                    #condition);                                               \
+            fprintf(stderr, "parked.c:%d: %s\n", __LINE__, #condition);        \
             exit(1);                                                           \
         }                                                                      \
     } while (0)

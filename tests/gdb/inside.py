@@ -1,4 +1,4 @@
-# gdb_inside.py -- For test_gdb.py, inside gdb: weft's memory is overwritten,
+# inside.py -- For test_gdb.py, inside gdb: weft's memory is overwritten,
 # and mended; and frames are told apart that `bt` does not tell.
 import gdb
 
@@ -32,10 +32,10 @@ def damage_task(number, field, value):
     overwrite(task.address + at, value.to_bytes(size, "little"))
 
 
-def damage_stack(number):
-    """All words point to the first of them."""
+def damage_stack(number, word=None):
+    """All words are that, or point to the first of them."""
     sp = slot(number).get("sp")
-    overwrite(sp, sp.to_bytes(8, "little") * 64)
+    overwrite(sp, (sp if word is None else word).to_bytes(8, "little") * 64)
 
 
 def damage_table(used):
