@@ -45,6 +45,7 @@ enum weft_wait_kind {
     WEFT_WAIT_BARRIER,
     WEFT_WAIT_ONCE, // for another to run its function
     WEFT_WAIT_WAITGROUP,
+    WEFT_WAIT_SELECT, // for the first of several
 };
 
 enum weft_object_kind {

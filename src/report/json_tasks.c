@@ -32,6 +32,7 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_BARRIER] = "barrier",
         [WEFT_WAIT_ONCE] = "once",
         [WEFT_WAIT_WAITGROUP] = "waitgroup",
+        [WEFT_WAIT_SELECT] = "select",
     };
 
     return names[wait];

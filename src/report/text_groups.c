@@ -210,6 +210,9 @@ void view_add_what(struct view *view, struct str *str,
     case WEFT_WAIT_WAITGROUP:
         add_object(view, str, group);
         break;
+    case WEFT_WAIT_SELECT:
+        str_add(str, "a select");
+        break;
     case WEFT_WAIT_CHAN_SEND:
         str_add(str, "send on ");
         add_object(view, str, group);

@@ -62,6 +62,9 @@ static void add_wait(struct str *str, const weft_dump *dump,
     case WEFT_WAIT_DUMP:
         str_add(str, " for a dump");
         return;
+    case WEFT_WAIT_SELECT:
+        str_add(str, " in a select");
+        return;
     case WEFT_WAIT_BLOCKING:
         str_add(str, " for a blocking call on another thread");
         return;
