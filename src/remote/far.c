@@ -10,6 +10,11 @@
 #include "dump/process.h"
 #include "dump/rules.h"
 
+enum {
+    RATE_AFTER_NS = 1000000,
+    RATE_MAX_NS = 1000, // of one tick
+};
+
 // ---- Copies ----
 
 static void *copy_array(const struct far_runtime *far, const void *from,
@@ -62,6 +67,21 @@ int far_prepare(struct far_runtime *far)
 
 // ---- The dump ----
 
+// How fast the counter runs there, by how far both clocks came since the
+// runtime began; 0: that is not long enough to tell. This command has not lived
+// for long enough to know it so well.
+static uint64_t find_rate(const struct weft_runtime *r)
+{
+    int64_t now_ns = port_now();
+    uint64_t ticks = port_ticks() - r->began.ticks;
+    int64_t ns = now_ns - r->began.ns;
+
+    if (r->began.ticks == 0 || r->began.ns <= 0 || ns < RATE_AFTER_NS ||
+        (uint64_t)ns / RATE_MAX_NS > ticks || ticks > (uint64_t)1 << 62)
+        return 0;
+    return (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+}
+
 static void set_picture(struct far_runtime *far)
 {
     struct picture *p = &far->picture;
@@ -71,6 +91,7 @@ static void set_picture(struct far_runtime *far)
     p->segments = far->segments;
     p->entry = far->modules->beacon.task_entry;
     p->slots = load_relaxed(&far->runtime.table.used); // a copy's
+    p->rate = find_rate(&far->runtime);
     p->now = port_ticks();
     p->now_ns = port_now();
     p->before = inject_look(&far->runtime.inject, &p->injected);
@@ -173,22 +194,34 @@ static void add_limits(struct far_runtime *far)
         dump->limits = rules.limits;
 }
 
+// One more thing that is missing.
+static void add_problem(FILE *to, uint32_t count, const char *what)
+{
+    if (count > 0)
+        fprintf(to, "%s%u %s", ftell(to) > 0 ? "; " : "", count, what);
+}
+
 static int add_quality(struct far_runtime *far)
 {
     struct weft_dump *dump = far->dump;
-    uint32_t failed = load_relaxed(&far->failed); // all have ended
-    uint32_t moved = load_relaxed(&far->moved);   //
+    size_t size = 0;
+    FILE *to = open_memstream(&dump->problem, &size);
 
     dump->consistent = dump->method == MODEL_PTRACE;
-    dump->complete = failed == 0 && moved == 0;
-    if (dump->complete)
-        return 0;
-    return asprintf(&dump->problem,
-                    "%u slots could not be read, %u tasks ran on before their "
-                    "stacks were read",
-                    failed, moved) < 0
-               ? -ENOMEM
-               : 0;
+    if (to == NULL)
+        return -ENOMEM;
+    add_problem(to, load_relaxed(&far->failed), // all have ended
+                "slots of tasks could not be read");
+    add_problem(to, load_relaxed(&far->moved), // likewise
+                "tasks ran on before their stacks were read");
+    if (fclose(to) != 0)
+        return -ENOMEM;
+    dump->complete = size == 0;
+    if (dump->complete) {
+        free(dump->problem);
+        dump->problem = NULL;
+    }
+    return 0;
 }
 
 int far_finish(struct far_runtime *far)

@@ -30,6 +30,14 @@ struct far_place {
     uint32_t place;
 };
 
+// Slots that two threads have found, in no order.
+struct far_list {
+    uint32_t *slots;
+    uint32_t room;
+    atomic_u32 count; // may be more than there is room for; relaxed: it is
+                      // read when both have ended
+};
+
 struct far_runtime {
     struct target *target;
     const struct modules *modules;
@@ -40,8 +48,8 @@ struct far_runtime {
     uintptr_t *segments;         //
     struct task *slots;          // with room for
     uint32_t slot_room;          //
-    uint32_t *inside;            // slots of tasks that run, or so it seems
-    atomic_u32 inside_count;     // relaxed: read when all have ended
+    struct far_list inside;      // tasks that run, or so it seems
+    struct far_list ready;       // the first of those that may run next
     struct far_place *places;    // of tasks that were in queues
     uint32_t place_count;        //
     struct far_reader readers[FAR_READERS];

@@ -16,7 +16,7 @@
 enum {
     BATCH = 512, // slots; as many as one call of the system reads
     BYTES_AT_ONCE = 1 << 20,
-    PLACES_MAX = 4096,  // tasks in queues whose stacks are read at once
+    READY_MAX = 4096,   // tasks that may run next: how many are read at once
     HELP_FROM = 16384,  // slots: fewer are read by one thread
     ROOM_MORE = 65536,  // slots that may come between a look and the stop
 };
@@ -69,11 +69,18 @@ static int make_room(struct far_runtime *far, uint32_t used)
     return 0;
 }
 
+static bool slots_init(struct far_list *list, uint32_t room)
+{
+    list->room = room;
+    list->slots = calloc(room, sizeof *list->slots);
+    return list->slots != NULL;
+}
+
 int far_tasks_prepare(struct far_runtime *far)
 {
-    far->inside = calloc(WORKERS_MAX, sizeof *far->inside);
-    far->places = calloc(PLACES_MAX, sizeof *far->places);
-    if (far->inside == NULL || far->places == NULL)
+    far->places = calloc(READY_MAX, sizeof *far->places);
+    if (far->places == NULL || !slots_init(&far->inside, WORKERS_MAX) ||
+        !slots_init(&far->ready, READY_MAX))
         return -ENOMEM;
     for (size_t i = 0; i < FAR_READERS; i++)
         if (!prepare_reader(&far->readers[i], far->modules,
@@ -85,7 +92,8 @@ int far_tasks_prepare(struct far_runtime *far)
 void far_tasks_free(struct far_runtime *far)
 {
     free_slots(far);
-    free(far->inside);
+    free(far->inside.slots);
+    free(far->ready.slots);
     free(far->places);
     for (size_t i = 0; i < FAR_READERS; i++) {
         struct far_reader *reader = &far->readers[i];
@@ -158,14 +166,24 @@ static bool is_task(const struct task *slot, uint32_t index)
            slot->index == index;
 }
 
-static void note_inside(struct far_runtime *far, uint32_t slot)
+static bool is_ready(const struct task *slot)
 {
-    uint32_t at = add_relaxed(&far->inside_count, 1);
+    enum phase phase = STATE_PHASE(load_relaxed(&slot->state)); // a copy's
 
-    if (at < WORKERS_MAX)
-        far->inside[at] = slot;
-    else
-        (void)add_relaxed(&far->failed, 1); // more than there are workers
+    return phase == PHASE_READY || phase == PHASE_NEW;
+}
+
+static void note(struct far_list *list, uint32_t slot)
+{
+    uint32_t at = add_relaxed(&list->count, 1);
+
+    if (at < list->room)
+        list->slots[at] = slot;
+}
+
+static uint32_t noted(const struct far_list *list)
+{
+    return least(load_relaxed(&list->count), list->room); // both have ended
 }
 
 static void copy_segment(struct far_runtime *far, uint32_t first,
@@ -180,9 +198,14 @@ static void copy_segment(struct far_runtime *far, uint32_t first,
         (void)add_relaxed(&far->failed, count);
         return;
     }
-    for (uint32_t i = first; i < first + count; i++)
-        if (is_task(&far->slots[i], i) && is_inside(&far->slots[i]))
-            note_inside(far, i);
+    for (uint32_t i = first; i < first + count; i++) {
+        if (!is_task(&far->slots[i], i))
+            continue;
+        if (is_inside(&far->slots[i]))
+            note(&far->inside, i);
+        else if (is_ready(&far->slots[i]))
+            note(&far->ready, i);
+    }
 }
 
 static void copy_segments(struct far_runtime *far, struct far_reader *unused)
@@ -211,21 +234,13 @@ static uint32_t index_of(const struct far_runtime *far, const void *slot)
     return WEFT_NONE;
 }
 
-static bool is_queued(const struct far_runtime *far, uint32_t slot)
-{
-    const struct task *task = &far->slots[slot];
-    enum phase phase = STATE_PHASE(load_relaxed(&task->state)); // a copy's
-
-    return is_task(task, slot) && (phase == PHASE_READY || phase == PHASE_NEW);
-}
-
 static void add_place(struct far_runtime *far, uint32_t worker,
                       uint32_t *place, const void *task)
 {
     uint32_t slot = task == NULL ? WEFT_NONE : index_of(far, task);
 
-    if (slot == WEFT_NONE || far->place_count == PLACES_MAX ||
-        !is_queued(far, slot))
+    if (slot == WEFT_NONE || far->place_count == READY_MAX ||
+        !is_task(&far->slots[slot], slot) || !is_ready(&far->slots[slot]))
         return;
     far->places[far->place_count++] =
         (struct far_place){slot, worker, (*place)++};
@@ -252,7 +267,7 @@ static void add_injected(struct far_runtime *far)
     const void *at = far->runtime.inject.list.head;
     uint32_t place = 0;
 
-    for (uint32_t i = 0; i < PLACES_MAX && at != NULL; i++) {
+    for (uint32_t i = 0; i < READY_MAX && at != NULL; i++) {
         uint32_t slot = index_of(far, at);
         add_place(far, WEFT_NONE, &place, at);
         at = slot == WEFT_NONE ? NULL : far->slots[slot].next;
@@ -343,31 +358,52 @@ static void read_batch(struct far_runtime *far, struct far_reader *reader,
     }
 }
 
-// A task can be in two queues only if memory is damaged; then it counts once.
-static void read_queued(struct far_runtime *far)
-{
-    struct batch batch = {0};
+struct batching {
+    struct far_runtime *far;
+    struct far_reader *reader;
+    struct batch batch;
+};
 
-    for (uint32_t i = 0; i < far->place_count; i++) {
-        batch.slots[batch.count++] = far->places[i].slot;
-        if (batch.count < BATCH && i + 1 < far->place_count)
-            continue;
-        read_batch(far, &far->readers[0], &batch);
-        batch.count = 0;
-    }
+static void flush(struct batching *b)
+{
+    read_batch(b->far, b->reader, &b->batch);
+    b->batch.count = 0;
+}
+
+// Unless it has been captured.
+static void batch_add(struct batching *b, uint32_t slot)
+{
+    const struct task *task = &b->far->slots[slot];
+
+    if (is_task(task, slot) && !is_inside(task) &&
+        store_record(b->far->picture.store, slot)->id == 0)
+        b->batch.slots[b->batch.count++] = slot;
+    if (b->batch.count == BATCH)
+        flush(b);
+}
+
+// Those in queues first. Others are in the hands of whoever moves them.
+static void read_ready(struct far_runtime *far)
+{
+    struct batching b = {.far = far, .reader = &far->readers[0]};
+
+    for (uint32_t i = 0; i < far->place_count; i++)
+        batch_add(&b, far->places[i].slot);
+    flush(&b);
+    for (uint32_t i = 0; i < noted(&far->ready); i++)
+        batch_add(&b, far->ready.slots[i]);
+    flush(&b);
 }
 
 static void read_stretches(struct far_runtime *far, struct far_reader *reader)
 {
+    struct batching b = {.far = far, .reader = reader};
     uint32_t first, count;
 
     while (take_stretch(far, BATCH, &first, &count)) {
-        struct batch batch = {0};
         for (uint32_t i = first; i < first + count; i++)
-            if (is_task(&far->slots[i], i) && !is_inside(&far->slots[i]) &&
-                store_record(far->picture.store, i)->id == 0)
-                batch.slots[batch.count++] = i;
-        read_batch(far, reader, &batch);
+            batch_add(&b, i);
+        flush(&b);
     }
 }
 
@@ -381,13 +417,12 @@ int far_tasks_copy(struct far_runtime *far)
             return error;
     }
     work_together(far, copy_segments);
-    uint32_t inside = load_relaxed(&far->inside_count); // all have ended
-    for (uint32_t i = 0; i < least(inside, WORKERS_MAX); i++)
-        far_threads_add_running(far, far->inside[i]);
+    for (uint32_t i = 0; i < noted(&far->inside); i++)
+        far_threads_add_running(far, far->inside.slots[i]);
     for (uint32_t i = 0; i < far->runtime.worker_count; i++)
         add_places(far, i);
     add_injected(far);
-    read_queued(far);
+    read_ready(far);
     return 0;
 }
 

@@ -115,12 +115,6 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
 
 // ---- Workers ----
 
-static int64_t ago(const struct far_runtime *far, uint64_t ticks)
-{
-    return ticks < far->picture.now ? port_ticks_to_ns(far->picture.now - ticks)
-                                    : 0;
-}
-
 static uint64_t task_id(const struct far_runtime *far, const void *slot)
 {
     struct task copy;
@@ -154,7 +148,7 @@ static void add_worker(struct far_runtime *far, uint32_t index)
     if (w->task == 0)
         return;
     w->state = WEFT_WORKER_MISSING;
-    w->busy_ns = ago(far, worker_now(worker));
+    w->busy_ns = picture_ago(&far->picture, worker_now(worker));
     if (thread == NULL || !thread->in_call)
         return;
     w->in_syscall = true;
@@ -247,7 +241,7 @@ static int add_pool_thread(struct far_runtime *far, uintptr_t at, size_t *room)
     m->shown.kind = WEFT_THREAD_POOL;
     m->shown.state =
         copy.fn == NULL ? WEFT_THREAD_IDLE : WEFT_THREAD_CALLING;
-    m->shown.state_ns = ago(far, copy.since);
+    m->shown.state_ns = picture_ago(&far->picture, copy.since);
     m->shown.task = copy.task;
     m->shown.fn_pc = copy.fn == NULL ? 0 : (uintptr_t)copy.fn + 1; // model.h
     return 0;
@@ -262,7 +256,7 @@ static void describe_wait(const struct far_runtime *far,
 
     t->kind = WEFT_THREAD_FOREIGN;
     t->state = copy->ends ? WEFT_THREAD_ENDING : WEFT_THREAD_WAITING;
-    t->state_ns = ago(far, copy->since);
+    t->state_ns = picture_ago(&far->picture, copy->since);
     t->wait = copy->kind;
     t->object = copy->task != 0 ? 0 : copy->object;
     t->wait_task = copy->task;
