@@ -9,7 +9,7 @@ import gdb
 
 MAGIC = b"weft dmp"
 VERSION = 2
-HEAD = 56  # bytes before its names
+HEAD = 64  # bytes before its names
 BEACON_MAX = 1 << 20
 NOTE = (5, 8, 1, b"weft\0\0\0\0")  # lengths, type, owner
 NOTES_MAX = 64 << 10
@@ -94,7 +94,7 @@ class Beacon:
                           "beacon this file does not know: load the "
                           "weft-gdb.py that came with that weft")
         self.registry, self.entry = number(head, 32, 8), number(head, 40, 8)
-        names_size, count = number(head, 48, 4), number(head, 52, 4)
+        names_size, count = number(head, 56, 4), number(head, 60, 4)
         raw = read(address, size, "weft's beacon")
         names = text(raw[HEAD:HEAD + names_size]).split()
         first = HEAD + names_size

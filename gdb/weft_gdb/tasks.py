@@ -153,7 +153,8 @@ NEEDS_OBJECT = {"chan_send": "to send to channel", "cond": "for condition",
                 "rwlock_write": "to write under rwlock"}
 NEEDS_NONE = {"scope": "for the children of its scope", "sleep": "in a sleep",
               "dump": "for a dump",
-              "blocking": "for a blocking call on another thread"}
+              "blocking": "for a blocking call on another thread",
+              "select": "in a select"}
 
 
 def describe_wait(task):

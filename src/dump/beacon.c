@@ -5,12 +5,14 @@
 #include "sched/runtime.h"
 #include "sync/channel.h"
 #include "sync/object.h"
+#include "sync/outside.h"
 #include "task/switch.h"
 
 // Every field that a reader relies on, and every number.
 #define PLACES(PLACE)                                                          \
     PLACE(task, state)                                                         \
     PLACE(task, sp)                                                            \
+    PLACE(task, next)                                                          \
     PLACE(task, injected)                                                      \
     PLACE(task, generation)                                                    \
     PLACE(task, top)                                                           \
@@ -40,14 +42,37 @@
     PLACE(worker, tid)                                                         \
     PLACE(worker, presence)                                                    \
     PLACE(worker, current)                                                     \
+    PLACE(worker, hand)                                                        \
     PLACE(core, queue)                                                         \
+    PLACE(core, next)                                                          \
+    PLACE(queue, head)                                                         \
     PLACE(queue, tail)                                                         \
+    PLACE(queue, slots)                                                        \
     PLACE(weft_runtime, table)                                                 \
     PLACE(table, segments)                                                     \
     PLACE(table, used)                                                         \
     PLACE(weft_runtime, inject)                                                \
+    PLACE(inject, list)                                                        \
     PLACE(inject, length)                                                      \
     PLACE(inject, total)                                                       \
+    PLACE(weft_runtime, blocking)                                              \
+    PLACE(blocking, serving)                                                   \
+    PLACE(pool_thread, link)                                                   \
+    PLACE(pool_thread, tid)                                                    \
+    PLACE(pool_thread, fn)                                                     \
+    PLACE(pool_thread, task)                                                   \
+    PLACE(pool_thread, since)                                                  \
+    PLACE(outsider, link)                                                      \
+    PLACE(outsider, tid)                                                       \
+    PLACE(outsider, ends)                                                      \
+    PLACE(outsider, runtime)                                                   \
+    PLACE(outsider, runtime_name)                                              \
+    PLACE(outsider, kind)                                                      \
+    PLACE(outsider, object)                                                    \
+    PLACE(outsider, object_name)                                               \
+    PLACE(outsider, task)                                                      \
+    PLACE(outsider, deadline_ns)                                               \
+    PLACE(outsider, since)                                                     \
     PLACE(weft_runtime, worker_count)                                          \
     PLACE(weft_runtime, workers)                                               \
     PLACE(weft_runtime, cores)                                                 \
@@ -55,6 +80,8 @@
     PLACE(weft_runtime, rules)                                                 \
     PLACE(weft_runtime, name)                                                  \
     PLACE(weft_runtime, no_yield_ns)                                           \
+    PLACE(weft_runtime, began)                                                 \
+    PLACE(weft_runtime, looked)                                                \
     PLACE(rules, limits)                                                       \
     PLACE(weft_channel, capacity)                                              \
     PLACE(weft_channel, sent)                                                  \
@@ -134,7 +161,8 @@
     NUMBER("wait.event", WEFT_WAIT_EVENT)                                      \
     NUMBER("wait.barrier", WEFT_WAIT_BARRIER)                                  \
     NUMBER("wait.once", WEFT_WAIT_ONCE)                                        \
-    NUMBER("wait.waitgroup", WEFT_WAIT_WAITGROUP)
+    NUMBER("wait.waitgroup", WEFT_WAIT_WAITGROUP)                              \
+    NUMBER("wait.select", WEFT_WAIT_SELECT)
 
 #define PLACE_OF(type, field)                                                  \
     {offsetof(struct type, field), sizeof(((struct type *)NULL)->field),       \
@@ -158,6 +186,7 @@ __attribute__((used)) const struct beacon beacon = {
     .library = "0.1.0",
     .registry = (uintptr_t)runtime_registry,
     .task_entry = (uintptr_t)task_entry,
+    .outsiders = (uintptr_t)&outside_all,
     .names_size = BEACON_NAMES,
     .place_count = COUNT,
     .names = NAMES,

@@ -34,6 +34,7 @@ struct beacon {
     char library[16];         // weft's version
     uintptr_t registry;       // of runtimes
     uintptr_t task_entry;     //
+    uintptr_t outsiders;      // list of struct outsider
     uint32_t names_size;      // BEACON_NAMES
     uint32_t place_count;     // used of `layout`
     char names[BEACON_NAMES]; // of each place, in order, and a space

@@ -175,9 +175,17 @@ struct reading {
     const struct far_slot *far; // of another process, or NULL
 };
 
-static int64_t ago(const struct picture *picture, uint64_t ticks)
+int64_t picture_span(const struct picture *picture, uint64_t ticks)
 {
-    return ticks < picture->now ? port_ticks_to_ns(picture->now - ticks) : 0;
+    return picture->rate == 0
+               ? port_ticks_to_ns(ticks)
+               : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+}
+
+int64_t picture_ago(const struct picture *picture, uint64_t ticks)
+{
+    return ticks < picture->now ? picture_span(picture, picture->now - ticks)
+                                : 0;
 }
 
 // When the task came into its state.
@@ -200,9 +208,9 @@ static void read_facts(struct reading *r, enum weft_task_state state)
         .id = copy->id,
         .handle = task_handle(copy).id,
         .schedules = STATE_COUNT(word - STATE(first, 0, 0)) & 0xffffffffff,
-        .state_ns = ago(picture, entered(copy, state)),
-        .age_ns = ago(picture, copy->spawned),
-        .cpu_ns = port_ticks_to_ns(load_relaxed(&copy->cpu)), // a copy's
+        .state_ns = picture_ago(picture, entered(copy, state)),
+        .age_ns = picture_ago(picture, copy->spawned),
+        .cpu_ns = picture_span(picture, load_relaxed(&copy->cpu)), // a copy's
         .extra = WEFT_NONE,
     };
     r->shape = (struct shape){
@@ -467,8 +475,27 @@ static bool read_far_top(struct reading *r)
                           TOP_BYTES);
 }
 
-bool capture_far(const struct picture *picture, struct cfi_cache *cache,
-                 const struct far_slot *slot)
+// Whether it has not run since: its state word proves it (task.h).
+static bool is_still(const struct reading *r)
+{
+    uint64_t word;
+    uintptr_t at = picture_slot(r->picture, r->copy.index);
+
+    return space_read_all(r->picture->space, at + offsetof(struct task, state),
+                          &word, sizeof word) &&
+           word == load_relaxed(&r->copy.state); // a copy's
+}
+
+// What it holds and its labels are not in the bytes: they were read after them.
+static bool reads_beyond(const struct reading *r)
+{
+    return r->copy.held != NULL || r->extra.label_count > 0 ||
+           r->far->size < (uintptr_t)r->copy.top - (uintptr_t)r->copy.sp;
+}
+
+enum far_result capture_far(const struct picture *picture,
+                            struct cfi_cache *cache,
+                            const struct far_slot *slot)
 {
     struct reading r = {.picture = picture, .far = slot};
     enum phase phase = STATE_PHASE(load_relaxed(&slot->copy->state));
@@ -477,9 +504,25 @@ bool capture_far(const struct picture *picture, struct cfi_cache *cache,
     if ((slot->size < sizeof(struct switch_frame) && phase != PHASE_DONE) ||
         (r.copy.top != NULL && !read_far_top(&r)) ||
         !read_task(&r, cache, false))
-        return false;
+        return FAR_DAMAGED;
+    if (reads_beyond(&r) && !is_still(&r))
+        return FAR_MOVED;
     keep(&r);
-    return true;
+    return FAR_TAKEN;
+}
+
+// What lies with the stack, and is the same as long as the task is.
+static bool read_same_top(struct reading *r)
+{
+    struct task now;
+    uintptr_t at = picture_slot(r->picture, r->copy.index);
+
+    if (r->copy.top != NULL && read_far_top(r) &&
+        space_read_all(r->picture->space, at, &now, sizeof now) &&
+        now.id == r->copy.id)
+        return true;
+    memset(&r->top, 0, sizeof r->top);
+    return false;
 }
 
 void capture_far_facts(const struct picture *picture, const struct task *copy,
@@ -492,9 +535,14 @@ void capture_far_facts(const struct picture *picture, const struct task *copy,
     memcpy(&r.copy, copy, sizeof r.copy);
     if (!judge(&r.copy, false, &state))
         state = WEFT_STATE_RUNNING;
+    bool named = read_same_top(&r);
     read_facts(&r, state);
+    if (named)
+        read_name(&r);
     if (state == WEFT_STATE_WAITING)
         read_wait(&r);
+    else
+        read_place(&r);
     r.shape.stack = store_stack(picture->store, &stack, NULL, why);
     keep(&r);
 }

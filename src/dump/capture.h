@@ -26,6 +26,7 @@ struct picture {
     uint32_t slots;    // of the table, at the meeting
     uint64_t now;      // ticks of the meeting
     int64_t now_ns;    // the same on the clock
+    uint64_t rate;     // ns a tick there, times 2^32; 0: as here
     uint64_t before;   // what was in the shared queue: steal_all.h
     uint32_t injected; //
 };
@@ -35,6 +36,12 @@ struct picture {
 // the cache for itself. False: it could not be read.
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task);
+
+// The time span of a number of ticks, in nanoseconds.
+int64_t picture_span(const struct picture *picture, uint64_t ticks);
+
+// How long ago a moment was; 0: it has come since.
+int64_t picture_ago(const struct picture *picture, uint64_t ticks);
 
 // The address of a slot.
 uintptr_t picture_slot(const struct picture *picture, uint32_t index);
@@ -52,9 +59,17 @@ enum { FAR_STACK_MAX = 64 << 10 }; // bytes of a stack that are copied
 // none, or is damaged.
 size_t capture_far_span(const struct task *copy, uintptr_t *ret_address);
 
-// Captures one that is parked, queued or has ended. False: it is damaged.
-bool capture_far(const struct picture *picture, struct cfi_cache *cache,
-                 const struct far_slot *slot);
+enum far_result {
+    FAR_TAKEN,
+    FAR_MOVED,   // it has run since its slot was copied
+    FAR_DAMAGED, // or could not be read
+};
+
+// Captures one that is parked, queued or has ended, and was so still when the
+// bytes had been copied. Nothing is kept of it but when it is taken.
+enum far_result capture_far(const struct picture *picture,
+                            struct cfi_cache *cache,
+                            const struct far_slot *slot);
 
 // What is known of one whose stack was not, or not in time, copied; `why`.
 void capture_far_facts(const struct picture *picture, const struct task *copy,

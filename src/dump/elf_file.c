@@ -233,3 +233,14 @@ uint64_t elf_file_fingerprint(const struct elf_file *file)
     free(table);
     return hash;
 }
+
+bool elf_file_is(const struct elf_file *file, const char *build_id,
+                 uint64_t fingerprint)
+{
+    if (build_id == NULL)
+        return elf_file_fingerprint(file) == fingerprint;
+    char *id = elf_file_build_id(file);
+    bool same = id != NULL && strcmp(id, build_id) == 0;
+    free(id);
+    return same;
+}

@@ -117,11 +117,19 @@ struct model_finding {
 // A loaded module at the time of the dump.
 struct model_module {
     char *path;           // owned
+    char *file;           // owned: where it can be had if not there, or NULL
     char *build_id;       // owned, hex, or NULL
     uintptr_t bias;       // load address minus link address
     uintptr_t start;      // first mapped byte
     uintptr_t end;        // one past the last
     uint64_t fingerprint; // elf_file.h's, of a module without a build-id
+};
+
+// How a dump came about.
+enum model_method {
+    MODEL_IN_PROCESS,
+    MODEL_PTRACE,    // from outside, with the whole process stopped
+    MODEL_UNSTOPPED, // from outside, while it ran on
 };
 
 struct extra;
@@ -142,7 +150,7 @@ struct weft_dump {
     int64_t away_ns;             // the meeting, and for so long; 0: never
     bool outsiders;              // threads that weft does not know run
     int pid;
-    bool remote;     // the whole process stood for it, not its workers alone
+    enum model_method method;
     uintptr_t entry; // task_entry in the process; 0: not known
     bool consistent, complete;
     char *problem; // owned, or NULL

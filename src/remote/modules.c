@@ -20,6 +20,7 @@ static const uint64_t MODULE_MAX = (uint64_t)4 << 30;
 // One being read.
 struct module {
     const struct space *space;
+    int pid;
     uintptr_t begin; // of its first mapping
     ElfW(Ehdr) header;
     ElfW(Phdr) segments[SEGMENTS_MAX];
@@ -185,6 +186,37 @@ static void add_fingerprint(const struct module *m,
     about->fingerprint = elf_fingerprint(m->segments, m->count, table, size);
 }
 
+// Where the file of a module can be had though it was removed, or lies in
+// another mount namespace. The executable is the first.
+static char *find_file(const struct module *m, const char *path, bool first)
+{
+    char *file;
+    int size = first ? asprintf(&file, "/proc/%d/exe", m->pid)
+                     : asprintf(&file, "/proc/%d/root%s", m->pid, path);
+
+    return size < 0 ? NULL : file;
+}
+
+// Without .eh_frame_hdr, as in many static executables: where .eh_frame lies is
+// said by the section headers alone, which only the file has.
+static void list_places(const struct module *m, const struct model_module *about,
+                        struct cfi_module *code)
+{
+    struct elf_file file;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (m->segments[i].p_type == PT_GNU_EH_FRAME)
+            return;
+    if (elf_file_open(&file, about->file) != 0)
+        return;
+    const ElfW(Shdr) *section = elf_file_section(&file, ".eh_frame");
+    if (section != NULL && elf_file_is(&file, about->build_id, about->fingerprint))
+        cfi_places_list(&code->places, &code->info,
+                        code->info.dlpi_addr + section->sh_addr,
+                        section->sh_size);
+    elf_file_close(&file);
+}
+
 static int add(struct modules *modules, size_t *room, size_t *code_room,
                const struct module *m, const char *path)
 {
@@ -198,8 +230,11 @@ static int add(struct modules *modules, size_t *room, size_t *code_room,
                                    .bias = m->bias,
                                    .start = m->bias + m->low,
                                    .end = m->bias + m->high};
-    if (about->path == NULL || !copy_code(m, &modules->code[modules->count])) {
+    about->file = find_file(m, path, modules->count == 0);
+    struct cfi_module *code = &modules->code[modules->count];
+    if (about->path == NULL || about->file == NULL || !copy_code(m, code)) {
         free(about->path);
+        free(about->file);
         return -ENOMEM;
     }
     modules->count++;
@@ -207,7 +242,8 @@ static int add(struct modules *modules, size_t *room, size_t *code_room,
         if (m->segments[i].p_type == PT_NOTE)
             read_notes(modules, m, &m->segments[i], about);
     if (about->build_id == NULL)
-        add_fingerprint(m, &modules->code[modules->count - 1], about);
+        add_fingerprint(m, code, about);
+    list_places(m, about, code);
     return 0;
 }
 
@@ -239,8 +275,8 @@ static bool parse(char *line, uintptr_t *ret_begin, char **ret_path)
     return at[0] == '/' || strcmp(at, "[vdso]") == 0;
 }
 
-static int read_all(struct modules *modules, const struct space *space,
-                    FILE *file)
+static int read_all(struct modules *modules, const struct target *target,
+                    FILE *maps)
 {
     size_t rooms[2] = {0};
     char *line = NULL;
@@ -248,8 +284,8 @@ static int read_all(struct modules *modules, const struct space *space,
     char *path;
     int error = 0;
 
-    while (error == 0 && getline(&line, &size, file) > 0) {
-        struct module m = {.space = space};
+    while (error == 0 && getline(&line, &size, maps) > 0) {
+        struct module m = {.space = &target->space, .pid = target->pid};
         if (parse(line, &m.begin, &path) && read_header(&m) && read_bounds(&m))
             error = add(modules, &rooms[0], &rooms[1], &m, path);
     }
@@ -257,18 +293,18 @@ static int read_all(struct modules *modules, const struct space *space,
     return error;
 }
 
-int modules_read(struct modules *modules, const struct space *space,
-                 const char *maps)
+int modules_read(struct modules *modules, const struct target *target)
 {
-    FILE *file = fopen(maps, "re");
+    char path[64];
 
     *modules = (struct modules){0};
-    if (file == NULL)
+    snprintf(path, sizeof path, "/proc/%d/task/%d/maps", target->pid,
+             target->living);
+    FILE *maps = fopen(path, "re");
+    if (maps == NULL)
         return -errno;
-    int error = read_all(modules, space, file);
-    (void)fclose(file);
-    if (error != 0)
-        modules_free(modules);
+    int error = read_all(modules, target, maps);
+    (void)fclose(maps);
     return error;
 }
 
@@ -279,8 +315,36 @@ void modules_free(struct modules *modules)
         port_unreserve((void *)(code->start + code->here),
                        code->end - code->start);
         free((void *)(uintptr_t)code->info.dlpi_phdr);
+        free(code->places.places);
     }
     free(modules->code);
-    if (modules->about != NULL)
-        model_free_modules(modules->about, modules->count);
+    model_free_modules(modules->about, modules->count);
+    *modules = (struct modules){0};
+}
+
+// ---- In a dump ----
+
+static bool copy_text(const char *text, char **ret_copy)
+{
+    *ret_copy = text == NULL ? NULL : strdup(text);
+    return text == NULL || *ret_copy != NULL;
+}
+
+int modules_describe(const struct modules *modules, struct weft_dump *dump)
+{
+    dump->modules = calloc(modules->count + 1, sizeof *dump->modules);
+    if (dump->modules == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < modules->count; i++) {
+        const struct model_module *from = &modules->about[i];
+        struct model_module *to = &dump->modules[i];
+        *to = *from;
+        dump->module_count++;
+        bool path = copy_text(from->path, &to->path);
+        bool file = copy_text(from->file, &to->file);
+        bool id = copy_text(from->build_id, &to->build_id);
+        if (!path || !file || !id)
+            return -ENOMEM;
+    }
+    return 0;
 }

@@ -9,7 +9,7 @@
 #include "dump/beacon.h"
 #include "dump/cfi.h"
 #include "dump/model.h"
-#include "dump/space.h"
+#include "remote/target.h"
 
 struct modules {
     struct model_module *about; // the executable first
@@ -19,11 +19,11 @@ struct modules {
     bool has_beacon;
 };
 
-// Reads them by the lines of a file as /proc/PID/maps. 0 or -errno.
-int modules_read(struct modules *modules, const struct space *space,
-                 const char *maps);
-
-// `about` may have been handed on, and is then NULL.
+// Reads those of a process. 0 or -errno.
+int modules_read(struct modules *modules, const struct target *target);
 void modules_free(struct modules *modules);
+
+// Copies what is known of them to a dump. 0 or -ENOMEM.
+int modules_describe(const struct modules *modules, struct weft_dump *dump);
 
 #endif

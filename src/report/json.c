@@ -86,6 +86,11 @@ static void put_problems(struct json_view *view)
 
 static void put_capture(struct json_view *view)
 {
+    static const char *const methods[] = {
+        [MODEL_IN_PROCESS] = "in-process",
+        [MODEL_PTRACE] = "ptrace",
+        [MODEL_UNSTOPPED] = "none",
+    };
     const weft_dump *dump = view->dump;
     struct json *json = &view->json;
 
@@ -97,7 +102,7 @@ static void put_capture(struct json_view *view)
     json_key(json, "source");
     json_text(json, "live");
     json_key(json, "method");
-    json_text(json, "in-process");
+    json_text(json, methods[dump->method]);
     json_key(json, "pause_us");
     json_us(json, dump->pause_ns);
     json_key(json, "total_us");

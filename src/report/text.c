@@ -113,6 +113,18 @@ static void add_words(struct view *view, const char *text)
     }
 }
 
+static void add_pause(struct str *line, const weft_dump *dump)
+{
+    if (dump->method == MODEL_UNSTOPPED) {
+        str_add(line, "; the process was not stopped");
+        return;
+    }
+    str_add(line, dump->method == MODEL_PTRACE
+                      ? "; the process was stopped for "
+                      : "; workers were stopped for ");
+    str_add_time(line, dump->pause_ns);
+}
+
 static void print_quality(struct view *view)
 {
     const weft_dump *dump = view->dump;
@@ -121,12 +133,17 @@ static void print_quality(struct view *view)
     str_add(line, dump->consistent ? "snapshot: consistent, "
                                    : "snapshot: NOT OF ONE MOMENT, ");
     str_add(line, dump->complete ? "complete" : "INCOMPLETE");
-    str_add(line, dump->remote ? "; the process was stopped for "
-                               : "; workers were stopped for ");
-    str_add_time(line, dump->pause_ns);
+    add_pause(line, dump);
     str_add(line, ", all took ");
     str_add_time(line, dump->total_ns);
     view_end_line(view);
+    if (dump->method == MODEL_UNSTOPPED) {
+        str_add(line, "         ");
+        add_words(view, "each task is true by itself; what several of them say "
+                        "of each other may be of different moments, and no "
+                        "finding is proven");
+        view_end_line(view);
+    }
     if (dump->problem) {
         str_style(line, STYLE_WARNING);
         str_add(line, "missing:");

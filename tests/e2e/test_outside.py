@@ -24,7 +24,7 @@ WAIT_S = 30
 KILLS = 20
 PR_SET_PDEATHSIG = 1
 MAGIC = b"weft dmp"
-LAYOUT_AT = 56 + 4096  # in the beacon
+LAYOUT_AT = 64 + 4096  # in the beacon
 
 
 class Skip(Exception):
