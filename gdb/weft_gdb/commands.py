@@ -266,6 +266,12 @@ def core_file():
     return match[1] if match else None
 
 
+def findings_of(text):
+    """What stands in dumps (one for each runtime) before the tasks."""
+    return re.sub(r"^TASKS:.*?(?=^\S[^\n]*  pid \d+ |\Z)", "", text,
+                  flags=re.MULTILINE | re.DOTALL).rstrip()
+
+
 class Findings(gdb.Command):
     """What is wrong with the program, as `weft dump` says first.
 
@@ -281,10 +287,13 @@ Runs the command `weft` on the process that gdb holds, or on the core file.
                           + argument)
         self.dont_repeat()
         runtimes()
-        core = core_file()
-        target = (["--core", core] if core else
-                  [str(gdb.selected_inferior().pid), "--no-stop"])
-        print(self.run(["dump", *target]).partition("\nTASKS:")[0].rstrip())
+        print(findings_of(self.run(["dump", *self.target()])))
+
+    def target(self):
+        core, program = core_file(), gdb.current_progspace().filename
+        if core is None:
+            return [str(gdb.selected_inferior().pid), "--no-stop"]
+        return ["--core", core] + (["-e", program] if program else [])
 
     def run(self, arguments):
         command = gdb.parameter("weft-command") or "weft"

@@ -309,6 +309,11 @@ def add_looks(s, ids):
 def add_findings(s):
     s.add("set weft-command /nowhere/weft")
     s.add("weft findings", "/nowhere/weft cannot be run: No such file")
+    s.add("set weft-command /bin/false")
+    s.add("weft findings", "/bin/false said nothing, and ended with 1")
+    s.add(f"set weft-command {WEFT}")
+    s.add("weft findings", 'runtime "situations"$', "^FINDINGS: ",
+          without="^TASKS")
 
 
 def stopped_by_a_breakpoint():
@@ -326,6 +331,9 @@ def stopped_by_a_breakpoint():
     s.add("bt", "sleep_on")
     s.add("weft apply all bt", "wait_here", "sleep_on")
     s.add("weft apply 1/2-3 bt", "wait_here", without="sleep_on")
+    s.add(f"set weft-command {WEFT}")
+    s.add("weft findings", 'runtime "situations"\n', 'runtime "other"\n',
+          "^FINDINGS: none$", without=r"^TASKS|^ +T\d+ \"|_start")
     s.add("weft task 1/T2", "Switching to task")
     s.add("bt", "wait_here")
     s.add("next", r"^\d+\s", without="wait_here")
