@@ -214,6 +214,11 @@ static int add_quality(struct far_runtime *far)
                 "slots of tasks could not be read");
     add_problem(to, load_relaxed(&far->moved), // likewise
                 "tasks ran on before their stacks were read");
+    add_problem(to, far->unplaced,
+                dump->method == MODEL_UNSTOPPED
+                    ? "running tasks have no stack, for they were not stopped"
+                    : "running tasks have no stack, for their threads did not "
+                      "stop");
     if (fclose(to) != 0)
         return -ENOMEM;
     dump->complete = size == 0;

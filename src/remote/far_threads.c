@@ -95,6 +95,7 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
     memcpy(&running.copy, &far->slots[slot], sizeof running.copy);
     running.stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
     running.error = why_no_stack(far, thread);
+    far->unplaced += thread == NULL || !thread->standing;
     if (running.copy.top == NULL || running.copy.stack_class > STACK_CLASS_MAX ||
         !space_read_all(&far->target->space, (uintptr_t)running.copy.top,
                         &running.top, offsetof(struct task_top, fiber))) {

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <weft/weft.h>
+#include "outside_locks.h"
 
 enum { MANY_READY = 20 };
 
@@ -197,6 +197,37 @@ static void begin_threads(unsigned unused)
     await_begun(2);
 }
 
+#ifdef WITH_LOCKS
+static weft_runtime *locked;
+
+static void *spawn_once(void *unused)
+{
+    atomic_fetch_add(&begun, 1);
+    spawn(locked, "born", wait_for_ever, unused);
+    return NULL;
+}
+
+// A worker waits for a lock that this thread keeps, in the midst of a spawn.
+static void begin_locks(unsigned unused)
+{
+    (void)unused;
+    locked = make_runtime("locks", 1);
+    weft_runtime *other = make_runtime("spawner", 1);
+    spawn(locked, "waiter", wait_for_ever, make_channel("jobs"));
+    await_begun(1);
+    take_locks(locked);
+    spawn(other, "spawner", spawn_once, NULL);
+    await_begun(2);
+}
+#endif
+
+// Its own files are root's from then on.
+static void begin_sealed(unsigned unused)
+{
+    begin_waiting(unused);
+    must(prctl(PR_SET_DUMPABLE, 0), "prctl");
+}
+
 struct state {
     const char *name;
     void (*begin)(unsigned count);
@@ -205,7 +236,10 @@ struct state {
 static const struct state states[] = {
     {"parked", begin_parked}, {"waiting", begin_waiting},
     {"stuck", begin_stuck},   {"two", begin_two},
-    {"threads", begin_threads},
+    {"threads", begin_threads}, {"sealed", begin_sealed},
+#ifdef WITH_LOCKS
+    {"locks", begin_locks},
+#endif
 };
 
 int main(int argc, char **argv)
