@@ -6,7 +6,7 @@
 // may run the function itself. A clause keeps
 // pointers to what it is about, which must stay until weft_select has returned.
 // An array of clauses may be used again and again, and changed between calls;
-// a thousand of them is no problem, but takes 136 KB: too much for a stack.
+// a thousand of them is no problem, but takes 144 KB: too much for a stack.
 #ifndef WEFT_SELECT_H
 #define WEFT_SELECT_H
 
@@ -44,7 +44,7 @@ typedef struct weft_clause {
     void *object;
     void *item;
     uint64_t number;
-    uint64_t opaque[13];
+    uint64_t opaque[14];
 } weft_clause;
 
 // Waits until one of the clauses can be carried out, carries out that one and
@@ -56,6 +56,9 @@ typedef struct weft_clause {
 // A deadline, or being cancelled, ends it with nothing carried out. The buffers
 // of receive clauses that were not chosen are undefined afterwards; several
 // clauses may share one.
+// A clause is made by weft_clause_send, _recv, _lock, _lock_read, _lock_write,
+// _acquire, _event, _waitgroup, _join, _readable, _writable, _time or _none,
+// and may be used again.
 // May be called by tasks, which park, and by threads, which block. Does not
 // allocate, save for the fifth and further read lock of a task at a time.
 // Errors: -EINVAL (a null array with a count; a clause of unknown kind, with a

@@ -4,6 +4,7 @@
 #include "dump/rules.h"
 #include "sched/runtime.h"
 #include "sync/channel.h"
+#include "sync/clause.h"
 #include "sync/object.h"
 #include "sync/outside.h"
 #include "task/switch.h"
@@ -88,6 +89,9 @@
     PLACE(weft_channel, received)                                              \
     PLACE(weft_channel, name)                                                  \
     PLACE(channel_peers, last)                                                 \
+    PLACE(clause, object)                                                      \
+    PLACE(clause, own)                                                         \
+    PLACE(clause_shown, number)                                                \
     PLACE(object, held)                                                        \
     PLACE(held, next)                                                          \
     PLACE(held, name)                                                          \

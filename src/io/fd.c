@@ -559,8 +559,10 @@ static bool try_writable(struct clause *clause)
 static bool enter_clause(struct clause *clause, enum fd_side side)
 {
     struct fd_slot *slot = clause->object;
+    struct clause_shown *shown = (struct clause_shown *)&clause->own;
 
-    list_push_back(&slot->waiters[side], &clause->own.waiter.link);
+    shown->number = (uint64_t)slot->number;
+    list_push_back(&slot->waiters[side], &shown->waiter.link);
     return false;
 }
 

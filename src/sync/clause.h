@@ -14,7 +14,7 @@
 #include "sync/object.h"
 
 // Room for what a kind of object keeps of one who waits for it.
-#define CLAUSE_WORDS 10
+#define CLAUSE_WORDS 11
 
 struct clause {
     enum weft_clause_kind kind; // from here on as weft_clause
@@ -69,5 +69,24 @@ static inline int clause_find(struct clause *clause, enum weft_object_kind kind)
     clause->lock = &object->lock;
     return 0;
 }
+
+// What a dump shows of a clause.
+struct clause_facts {
+    enum weft_wait_kind wait; // WEFT_WAIT_NONE: it is switched off
+    const void *object;       // or NULL
+    uint64_t task;            // id of the one to join, or 0
+    int fd;                   // or -1
+    bool write;
+};
+
+// From a copy of a clause of a select that waits, perhaps of another process.
+void clause_describe(const struct clause *clause,
+                     struct clause_facts *ret_facts);
+
+// What a clause that waits keeps for it, after its waiter.
+struct clause_shown {
+    struct waiter waiter;
+    uint64_t number; // id of the task to join; the system's descriptor
+};
 
 #endif

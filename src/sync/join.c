@@ -95,7 +95,7 @@ int weft_task_join(weft_task handle, int64_t deadline_ns, void **ret_result)
 
 // A task whose result was taken under all locks is freed after.
 struct joining {
-    struct waiter waiter;
+    struct clause_shown shown; // the task's id
     struct visit visit;
     void *result;
     bool taken;
@@ -154,9 +154,10 @@ static bool enter(struct clause *clause)
     struct task *task = clause->object;
     struct joining *joining = joining_of(clause);
 
-    joining->waiter.data = &joining->result;
+    joining->shown.number = task->id;
+    joining->shown.waiter.data = &joining->result;
     task->join = JOIN_WAITED;
-    task->joiner = &joining->waiter;
+    task->joiner = &joining->shown.waiter;
     return false;
 }
 
@@ -165,10 +166,10 @@ static void leave(struct clause *clause)
     struct task *task = clause->object;
     struct joining *joining = joining_of(clause);
 
-    if (joining->waiter.won)
+    if (joining->shown.waiter.won)
         deliver(clause, joining->result);
     else
-        reopen(task, &joining->waiter, handle_in(clause));
+        reopen(task, &joining->shown.waiter, handle_in(clause));
 }
 
 static void drop(struct clause *clause)

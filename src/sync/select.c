@@ -298,6 +298,30 @@ static int choose(struct select *select, int64_t deadline_ns)
     return chosen;
 }
 
+// ---- For dumps. ----
+
+void clause_describe(const struct clause *clause,
+                     struct clause_facts *ret_facts)
+{
+    const struct clause_shown *shown = (const void *)&clause->own;
+    const struct clause_kind *kind =
+        (unsigned)clause->kind <= WEFT_CLAUSE_TIME ? kind_of(clause) : NULL;
+
+    *ret_facts = (struct clause_facts){.fd = -1};
+    if (kind != NULL)
+        ret_facts->wait = kind->wait;
+    else if (clause->kind == WEFT_CLAUSE_TIME)
+        ret_facts->wait = WEFT_WAIT_SLEEP;
+    if (ret_facts->wait == WEFT_WAIT_JOIN) {
+        ret_facts->task = shown->number;
+    } else if (ret_facts->wait == WEFT_WAIT_FD) {
+        ret_facts->fd = (int)shown->number;
+        ret_facts->write = clause->kind == WEFT_CLAUSE_WRITABLE;
+    } else {
+        ret_facts->object = clause->object;
+    }
+}
+
 // ---- Public. ----
 
 int weft_select(weft_clause *clauses, size_t count, int64_t deadline_ns)
