@@ -3,20 +3,23 @@
 #
 # Starts examples/kv-server, loads it with redis-benchmark, lets two opposite
 # TRANSFERs lock each other out, asks for a dump by SIGQUIT while the load runs,
-# shows it, and then checks what it said and that nobody else had to wait.
-# With --tap the checks are TAP, the rest comments. Exits 0 if all checks hold.
+# shows it, and then checks what it said and that nobody else had to wait. The
+# command `weft` must say the same of the process, and of the core that is left
+# of it. With --tap the checks are TAP, the rest comments. Exits 0 if all hold.
 import argparse
 import contextlib
 import ctypes
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -56,6 +59,13 @@ class Report:
         else:
             print(f"  {'ok     ' if holds else 'FAILED '} {what}", flush=True)
 
+    def skip(self, what, why):
+        self.checks += 1
+        if self.tap:
+            print(f"ok {self.checks} - {what} # SKIP {why}", flush=True)
+        else:
+            print(f"  skipped {what}: {why}", flush=True)
+
     def end(self):
         if self.tap:
             print(f"1..{self.checks}", flush=True)
@@ -67,6 +77,8 @@ class Report:
 
 def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def start(argv, **options):
@@ -84,9 +96,9 @@ def end_process(process):
 class Server:
     """examples/kv-server on a free port; keeps what it writes to stderr."""
 
-    def __init__(self, program, dump_file):
+    def __init__(self, program, dump_file, place):
         self.process = start([str(program), "--port", "0"],
-                             stderr=subprocess.PIPE,
+                             stderr=subprocess.PIPE, cwd=place,
                              env=dict(os.environ, WEFT_DUMP_FILE=dump_file))
         self.lines = []
         self.heard = time.monotonic()
@@ -266,8 +278,8 @@ def is_at(place, line):
 class Dump:
     """The JSON document, with its cross-references followed."""
 
-    def __init__(self, path):
-        self.document = json.loads(Path(path).read_text())
+    def __init__(self, text):
+        self.document = json.loads(text)
         self.tasks = {task["id"]: task for task in self.document["tasks"]}
         self.objects = {thing["id"]: thing
                         for thing in self.document["objects"]}
@@ -359,17 +371,80 @@ def check_service(report, probe, asked, loads):
                  + (f"; {probe.wrong}" if probe.wrong else ""))
 
 
-def check_end(report, server, control, transfers):
+def essence(dump):
+    """What the errors among the findings say, whatever the dump's source."""
+    def task(number):
+        return dump.tasks[number]["name"]
+
+    def lock(number):
+        return dump.objects[number]["name"]
+
+    return [(finding["rule"], finding["certainty"],
+             sorted(map(task, finding["tasks"])),
+             sorted((task(edge["task"]), lock(edge["holds"]),
+                     lock(edge["waits_for"]), task(edge["held_by"]))
+                    for edge in finding.get("cycle", [])))
+            for finding in dump.document["findings"]
+            if finding["severity"] == "error"]
+
+
+def weft_says(build, *words):
+    """The dump that the command `weft` takes."""
+    done = subprocess.run([build / "src" / "weft", "dump", *words, "--json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=WAIT_S)
+    if not done.stdout:
+        raise Failure(f"weft dump {' '.join(map(str, words))} says nothing "
+                      f"but: {done.stderr}")
+    return Dump(done.stdout)
+
+
+def check_same(report, source, dump, other):
+    report.check(essence(dump) == essence(other) != [],
+                 f"a dump {source} finds the same")
+
+
+def leave_core(server, place):
+    """The core that the kernel leaves of the server, or None."""
+    server.process.send_signal(signal.SIGABRT)
+    server.process.wait(WAIT_S)
+    return next(Path(place).glob("core*"), None)
+
+
+def check_core(report, build, dump, server, place):
+    core = leave_core(server, place)
+    if core is None:
+        with open("/proc/sys/kernel/core_pattern") as file:
+            report.skip("a dump from its core finds the same",
+                        "the kernel writes none here (core_pattern is "
+                        f"{file.read().strip()!r})")
+        return
+    check_same(report, "from its core, when it has been killed,",
+               weft_says(build, "--core", core, "-e",
+                         build / "examples" / "kv-server"), dump)
+
+
+def check_alive(report, control, transfers):
     report.check(all(client.silent() for client in transfers),
                  "the two TRANSFERs still wait, as they must")
     report.check(control.call("MGET alice bob").startswith("2"),
                  "the server still answers")
+
+
+def check_end(report, server):
+    """Another one, in the same deadlock."""
+    control = Client(server.port)
+    transfers = deadlock(server, control)
+    wait_for("all connections", lambda: connected(control) == 3)
+    time.sleep(0.2)
+    stuck = all(client.silent() for client in transfers)
     server.process.terminate()
     try:
         status = server.process.wait(WAIT_S)
     except subprocess.TimeoutExpired:
         status = None
-    report.check(status == 0, "it stops in order when told to, for all that")
+    report.check(stuck and status == 0, "another server, in the same deadlock, "
+                 "stops in order when told to")
 
 
 def deadlock(server, control):
@@ -396,7 +471,8 @@ def run(report, build, stack):
         raise Failure(f"there is no {program}: ./dev build makes it")
     dump_file.unlink(missing_ok=True)
 
-    server = Server(program, str(dump_file))
+    place = stack.enter_context(tempfile.TemporaryDirectory())
+    server = Server(program, str(dump_file), place)
     stack.callback(end_process, server.process)
     report.say(f"A key-value server on weft runs on port {server.port}, "
                f"as process {server.process.pid}.")
@@ -427,6 +503,7 @@ def run(report, build, stack):
     server.process.send_signal(signal.SIGQUIT)
     wait_for("the dump", lambda: dump_file.exists() or
              server.process.poll() is not None)
+    outside = weft_says(build, str(server.process.pid))
     loaded = loaded and all(load.running() for load in loads)
     text = server.text()
     show(report, text)
@@ -434,13 +511,18 @@ def run(report, build, stack):
     report.say("What has been checked:")
 
     report.check(stuck, "the two transfers lock each other out")
-    report.check(loaded, "the dump was taken while both loads ran")
-    dump = Dump(dump_file)
+    report.check(loaded, "the dumps were taken while both loads ran")
+    dump = Dump(dump_file.read_text())
     check_deadlock(report, dump, transfers)
     check_text(report, text)
     check_whole(report, dump, count)
+    check_same(report, "from outside, by its pid,", outside, dump)
     check_service(report, probe, asked, loads)
-    check_end(report, server, control, transfers)
+    check_alive(report, control, transfers)
+    check_core(report, build, dump, server, place)
+    other = Server(program, str(dump_file), place)
+    stack.callback(end_process, other.process)
+    check_end(report, other)
 
 
 def give_up(number, _):
