@@ -5,7 +5,6 @@
 # parked tasks say the same. Prints TAP.
 #
 # gdb starts slowly: each case is one run of it, with many commands.
-import ctypes
 import functools
 import json
 import os
@@ -19,7 +18,8 @@ import tempfile
 import typing
 from pathlib import Path
 
-from test_outside import Skip, equal, expect, may_trace
+from test_outside import (Server, Skip, deadlock, die_with_parent, equal,
+                          expect, may_trace)
 
 TREE = Path(os.environ.get("WEFT_TREE", "build/release")).resolve()
 SOURCE = Path(os.environ.get("WEFT_SOURCE",
@@ -27,6 +27,7 @@ SOURCE = Path(os.environ.get("WEFT_SOURCE",
 SCRIPT = SOURCE / "gdb" / "weft-gdb.py"
 INSIDE = SOURCE / "tests" / "gdb" / "inside.py"
 WEFT = TREE / "src" / "weft"
+SERVER = TREE / "examples" / "kv-server"
 LIBRARY = TREE / "src" / "libweft.so.0.1.0"
 SITUATIONS = TREE / "tests" / "gdb" / "situations"
 PARKED = TREE / "tests" / "gdb" / "parked"
@@ -34,7 +35,6 @@ PLUGIN = TREE / "tests" / "modules" / "plugin.so"
 WAIT_S = 60
 TASKS = 1000
 CHAINS = 50
-PR_SET_PDEATHSIG = 1
 SUM = "sum 28266"
 
 
@@ -50,11 +50,6 @@ def hides(pattern, output):
 
 # ---- Programs, and gdb ----
 
-def prepare_child():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
-
-
 class Program:
     """One that has said by a line that it is where it shall be."""
 
@@ -62,7 +57,7 @@ class Program:
         self.process = subprocess.Popen(
             [str(word) for word in words], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, **env},
-            cwd=cwd, preexec_fn=prepare_child)
+            cwd=cwd, preexec_fn=die_with_parent)
         self.pid = self.process.pid
         line = self.process.stdout.readline()
         expect(line.startswith(ready), f"{words[0]} said {line!r}")
@@ -72,17 +67,6 @@ class Program:
         out, _ = self.process.communicate("go\n", timeout=WAIT_S)
         return out, self.process.returncode
 
-    def dump_core(self, directory):
-        """The path of a core that the kernel has written of it."""
-        self.process.send_signal(signal.SIGABRT)
-        self.process.wait(WAIT_S)
-        cores = list(Path(directory).glob("core*"))
-        if not cores:
-            with open("/proc/sys/kernel/core_pattern") as file:
-                raise Skip("the kernel writes no core here (core_pattern is "
-                           f"{file.read().strip()!r})")
-        return cores[0]
-
     def __enter__(self):
         return self
 
@@ -91,6 +75,18 @@ class Program:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+
+def core_of(process, directory):
+    """The path of a core that the kernel has written of it."""
+    process.send_signal(signal.SIGABRT)
+    process.wait(WAIT_S)
+    cores = list(Path(directory).glob("core*"))
+    if not cores:
+        with open("/proc/sys/kernel/core_pattern") as file:
+            raise Skip("the kernel writes no core here (core_pattern is "
+                       f"{file.read().strip()!r})")
+    return cores[0]
 
 
 def gdb(*words, commands, env=None):
@@ -351,6 +347,22 @@ def stopped_by_a_breakpoint():
     s.run(SITUATIONS)
 
 
+def findings_of_a_deadlock():
+    """By the command, of the process that gdb holds and of its core."""
+    s = Session()
+    s.add(SOURCED)
+    s.add(f"set weft-command {WEFT}")
+    s.add("weft findings", 'DEADLOCK: 2 tasks wait for each other',
+          'holds mutex "alice" .* taken in transfer', without="^TASKS")
+    with tempfile.TemporaryDirectory() as place, \
+            Server(SERVER, cwd=place) as server:
+        deadlock(server)
+        s.run("-p", server.pid)
+        core = core_of(server.process, place)
+        s.add("weft apply all bt", r"in weft_mutex_lock \(")
+        s.run(SERVER, core)
+
+
 # ---- The oracle: four who are asked the same ----
 
 class Frame(typing.NamedTuple):
@@ -456,13 +468,15 @@ def all_agree_on_a_thousand_stacks():
             check_same("weft dump PID", stacks_of_json(
                 weft("dump", program.pid, "--json")), stacks)
             tail_calls = check_gdb("gdb", ["-p", program.pid], stacks)
-            core = program.dump_core(place)
+            core = core_of(program.process, place)
+        check_same("weft dump --core", stacks_of_json(
+            weft("dump", "--core", core, "-e", PARKED, "--json")), stacks)
         check_gdb("gdb on the core", [PARKED, core], stacks, tail_calls)
 
 
 CASES = [
     without_a_running_weft, attached, stopped_by_a_breakpoint,
-    all_agree_on_a_thousand_stacks,
+    findings_of_a_deadlock, all_agree_on_a_thousand_stacks,
 ]
 
 
@@ -470,6 +484,8 @@ def main():
     wanted = sys.argv[1:]
     cases = [case for case in CASES if not wanted or case.__name__ in wanted]
     failed = False
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))  # the programs', too
     print(f"1..{len(cases)}", flush=True)
     for number, case in enumerate(cases, 1):
         result, comment = "ok", ""

@@ -46,10 +46,10 @@ def die_with_parent():
 class Server:
     """A running server, and clients of it."""
 
-    def __init__(self, program=SERVER, **env):
+    def __init__(self, program=SERVER, cwd=None, **env):
         self.process = subprocess.Popen(
             [program, "--port", "0"], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env={**os.environ, **env},
+            stderr=subprocess.PIPE, env={**os.environ, **env}, cwd=cwd,
             preexec_fn=die_with_parent)
         line = self.process.stdout.readline().decode()
         self.port = int(re.search(r":(\d+)$", line)[1])
