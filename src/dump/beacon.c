@@ -168,6 +168,7 @@
     NUMBER("wait.waitgroup", WEFT_WAIT_WAITGROUP)                              \
     NUMBER("wait.select", WEFT_WAIT_SELECT)
 
+// NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression)
 #define PLACE_OF(type, field)                                                  \
     {offsetof(struct type, field), sizeof(((struct type *)NULL)->field),       \
      sizeof(struct type)},
@@ -177,6 +178,8 @@
 #define ONE(name, what) +1
 
 #define NAMES PLACES(PLACE_NAME) REGISTERS(PLACE_NAME) NUMBERS(NUMBER_NAME)
+
+// NOLINTEND(bugprone-macro-parentheses,bugprone-sizeof-expression)
 
 #define COUNT (0 PLACES(ONE) REGISTERS(ONE) NUMBERS(ONE))
 

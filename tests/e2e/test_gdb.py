@@ -185,7 +185,6 @@ def stripped_library(place):
 
 def add_damage(s, waits):
     """What weft's memory says is overwritten in many ways, and mended."""
-    s.add(f"source {INSIDE}")
     for field, value, command, pattern in (
             ("sp", "0", f"weft task {waits}", "stack pointer .* damaged"),
             ("sp", "2 ** 64 - 1", f"weft task {waits}",
@@ -258,6 +257,9 @@ def add_looks(s, ids):
     s.add(f"weft task T{waits}",
           rf'^\[Switching to task T{waits} "waits": waiting to receive from '
           r'channel "gate"\]$', r"^#\d+ ")
+    s.add(f"source {INSIDE}")
+    s.add(f"python check_registers({waits})", "checked registers",
+          without="is wrong|not saved")
     s.add("weft task", rf'Current task is T{waits} "waits"', "thread 1")
     s.add("info weft tasks", rf"^\* T{waits} ", rf"^  T{ids['locks']} ")
     s.add("bt", r"in wait_here \(depth=0\)", r"in waits \(", without="main")

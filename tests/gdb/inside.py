@@ -60,3 +60,20 @@ def tail_calls():
         if frame.type() == gdb.TAILCALL_FRAME:
             print(f"tail call {frame.pc():#x}")
         frame = frame.older()
+
+
+def check_registers(number):
+    """Those of a selected task's first frame, by the order in which
+    src/task/switch_*.S saves them."""
+    frame = gdb.selected_frame()
+    if frame.architecture().name().startswith("i386"):
+        names = ["r15", "r14", "r13", "r12", "rbx", "rbp", "rip"]
+    else:
+        names = [f"x{i}" for i in range(19, 30)] + ["pc"]
+    raw = bytes(gdb.selected_inferior().read_memory(slot(number).get("sp"),
+                                                    8 * len(names)))
+    for i, name in enumerate(names):
+        value = int(frame.read_register(name)) & (1 << 64) - 1
+        if value != int.from_bytes(raw[8 * i:8 * i + 8], "little"):
+            print(f"{name} is wrong: {value:#x}")
+    print("checked registers")
