@@ -61,6 +61,8 @@ __attribute__((used)) const struct beacon beacon = {
                PLACE(struct weft_runtime, rules),
                PLACE(struct weft_runtime, name),
                PLACE(struct weft_runtime, no_yield_ns),
+               PLACE(struct weft_runtime, began),
+               PLACE(struct weft_runtime, looked),
                PLACE(struct rules, limits),
                PLACE(struct weft_channel, capacity),
                PLACE(struct weft_channel, sent),

@@ -175,9 +175,17 @@ struct reading {
     const struct far_slot *far; // of another process, or NULL
 };
 
-static int64_t ago(const struct picture *picture, uint64_t ticks)
+int64_t picture_span(const struct picture *picture, uint64_t ticks)
 {
-    return ticks < picture->now ? port_ticks_to_ns(picture->now - ticks) : 0;
+    return picture->rate == 0
+               ? port_ticks_to_ns(ticks)
+               : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+}
+
+int64_t picture_ago(const struct picture *picture, uint64_t ticks)
+{
+    return ticks < picture->now ? picture_span(picture, picture->now - ticks)
+                                : 0;
 }
 
 // When the task came into its state.
@@ -200,9 +208,9 @@ static void read_facts(struct reading *r, enum weft_task_state state)
         .id = copy->id,
         .handle = task_handle(copy).id,
         .schedules = STATE_COUNT(word - STATE(first, 0, 0)) & 0xffffffffff,
-        .state_ns = ago(picture, entered(copy, state)),
-        .age_ns = ago(picture, copy->spawned),
-        .cpu_ns = port_ticks_to_ns(load_relaxed(&copy->cpu)), // a copy's
+        .state_ns = picture_ago(picture, entered(copy, state)),
+        .age_ns = picture_ago(picture, copy->spawned),
+        .cpu_ns = picture_span(picture, load_relaxed(&copy->cpu)), // a copy's
         .extra = WEFT_NONE,
     };
     r->shape = (struct shape){
@@ -483,7 +491,7 @@ bool capture_far(const struct picture *picture, struct cfi_cache *cache,
 }
 
 void capture_far_facts(const struct picture *picture, const struct task *copy,
-                       const char *why)
+                       bool stood, const char *why)
 {
     struct reading r = {.picture = picture};
     struct model_stack stack = {.end = WEFT_STACK_UNKNOWN};
@@ -495,6 +503,9 @@ void capture_far_facts(const struct picture *picture, const struct task *copy,
     read_facts(&r, state);
     if (state == WEFT_STATE_WAITING)
         read_wait(&r);
+    if (stood)
+        r.held_count = objects_add_held(picture, &r.copy,
+                                        state == WEFT_STATE_WAITING, r.held);
     r.shape.stack = store_stack(picture->store, &stack, NULL, why);
     keep(&r);
 }

@@ -26,6 +26,7 @@ struct picture {
     uint32_t slots;    // of the table, at the meeting
     uint64_t now;      // ticks of the meeting
     int64_t now_ns;    // the same on the clock
+    uint64_t rate;     // ns a tick there, times 2^32; 0: as here
     uint64_t before;   // what was in the shared queue: steal_all.h
     uint32_t injected; //
 };
@@ -35,6 +36,12 @@ struct picture {
 // the cache for itself. False: it could not be read.
 bool capture_task(const struct picture *picture, struct cfi_cache *cache,
                   struct task *task);
+
+// The time span of a number of ticks, in nanoseconds.
+int64_t picture_span(const struct picture *picture, uint64_t ticks);
+
+// How long ago a moment was; 0: it has come since.
+int64_t picture_ago(const struct picture *picture, uint64_t ticks);
 
 // The address of a slot.
 uintptr_t picture_slot(const struct picture *picture, uint32_t index);
@@ -57,8 +64,9 @@ bool capture_far(const struct picture *picture, struct cfi_cache *cache,
                  const struct far_slot *slot);
 
 // What is known of one whose stack was not, or not in time, copied; `why`.
+// `stood`: it has not moved since, so that what it holds is known too.
 void capture_far_facts(const struct picture *picture, const struct task *copy,
-                       const char *why);
+                       bool stood, const char *why);
 
 // A task that ran on at the meeting, on a worker that did not come.
 struct running {

@@ -124,6 +124,13 @@ struct model_module {
     uint64_t fingerprint; // elf_file.h's, of a module without a build-id
 };
 
+// How a dump came about.
+enum model_method {
+    MODEL_IN_PROCESS,
+    MODEL_PTRACE, // from outside, with the whole process stopped
+    MODEL_CORE,   // from a core file
+};
+
 struct extra;
 struct store;
 
@@ -142,8 +149,9 @@ struct weft_dump {
     int64_t away_ns;             // the meeting, and for so long; 0: never
     bool outsiders;              // threads that weft does not know run
     int pid;
-    bool remote;     // the whole process stood for it, not its workers alone
-    uintptr_t entry; // task_entry in the process; 0: not known
+    enum model_method method;
+    uint64_t missing_pages; // of a core: that were looked for in vain
+    uintptr_t entry;        // task_entry in the process; 0: not known
     bool consistent, complete;
     char *problem; // owned, or NULL
     char *runtime; // owned

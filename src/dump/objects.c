@@ -12,11 +12,6 @@
 #include "sync/channel.h"
 #include "sync/object.h"
 
-static int64_t ago(const struct picture *picture, uint64_t ticks)
-{
-    return ticks < picture->now ? port_ticks_to_ns(picture->now - ticks) : 0;
-}
-
 static uint32_t add_text(const struct picture *picture, const char *text)
 {
     if (text[0] == '\0')
@@ -77,7 +72,7 @@ static void add_owner(const struct picture *picture,
     if (o->owner == 0 && o->owner_tid == 0)
         return;
     o->taken_pc = (uintptr_t)facts->taken_pc;
-    o->held_ns = ago(picture, facts->taken_since);
+    o->held_ns = picture_ago(picture, facts->taken_since);
 }
 
 static uint32_t add_object(const struct picture *picture, const void *at,
@@ -125,7 +120,7 @@ static void add_peers(const struct picture *picture,
                      : MODEL_OUTSIDE;
         ret_peers->ids[i] = id;
     }
-    ret_peers->last_ns = ago(picture, from->last);
+    ret_peers->last_ns = picture_ago(picture, from->last);
     ret_peers->more = from->more;
 }
 
@@ -185,7 +180,7 @@ static bool read_holding(const struct picture *picture, const struct held *at,
     object_describe(&copy.object, &facts);
     ret_holding->object = index;
     ret_holding->taken_pc = (uintptr_t)facts.taken_pc;
-    ret_holding->held_ns = ago(picture, facts.taken_since);
+    ret_holding->held_ns = picture_ago(picture, facts.taken_since);
     return index != WEFT_NONE;
 }
 
@@ -203,7 +198,8 @@ static bool read_hold(const struct picture *picture, const struct held *at,
     ret_holding->object = WEFT_NONE;
     ret_holding->shared = true;
     ret_holding->taken_pc = (uintptr_t)load_relaxed(&hold.taken_pc); // a copy's
-    ret_holding->held_ns = ago(picture, load_relaxed(&hold.taken_since));
+    ret_holding->held_ns =
+        picture_ago(picture, load_relaxed(&hold.taken_since));
     if (ret_holding->taken_pc != 0 && hold.object != awaited)
         ret_holding->object = find_object(picture, hold.object);
     return true;

@@ -112,16 +112,28 @@ static void read_beacon(struct modules *modules, const struct space *space,
     modules->has_beacon = true;
 }
 
+// A segment of notes as far as it is there, owned by the caller; NULL: no
+// memory.
+static char *load_notes(const struct module *m, const ElfW(Phdr) * p,
+                        size_t *ret_size)
+{
+    size_t size = p->p_memsz < NOTES_MAX ? p->p_memsz : NOTES_MAX;
+    char *notes = malloc(size + 1);
+
+    if (notes != NULL)
+        *ret_size = space_read(m->space, m->bias + p->p_vaddr, notes, size);
+    return notes;
+}
+
 static void read_notes(struct modules *modules, const struct module *m,
                        const ElfW(Phdr) * p, struct model_module *about)
 {
-    size_t size = p->p_memsz < NOTES_MAX ? p->p_memsz : NOTES_MAX;
+    size_t size = 0;
     uintptr_t address = m->bias + p->p_vaddr;
-    char *notes = malloc(size + 1);
+    char *notes = load_notes(m, p, &size);
 
     if (notes == NULL)
         return;
-    size = space_read(m->space, address, notes, size);
     if (about->build_id == NULL)
         about->build_id = elf_notes_build_id(notes, size, p->p_align);
     uintptr_t at = find_beacon(notes, size, address);
@@ -257,19 +269,32 @@ static int read_all(struct modules *modules, const struct space *space,
     return error;
 }
 
-int modules_read(struct modules *modules, const struct space *space,
-                 const char *maps)
+int modules_read(struct modules *modules, const struct space *space, FILE *maps)
 {
-    FILE *file = fopen(maps, "re");
-
     *modules = (struct modules){0};
-    if (file == NULL)
-        return -errno;
-    int error = read_all(modules, space, file);
-    (void)fclose(file);
+    int error = read_all(modules, space, maps);
     if (error != 0)
         modules_free(modules);
     return error;
+}
+
+char *modules_build_id(const struct space *space, uintptr_t begin)
+{
+    struct module m = {.space = space, .begin = begin};
+    char *id = NULL;
+
+    if (!read_header(&m) || !read_bounds(&m))
+        return NULL;
+    for (size_t i = 0; i < m.count && id == NULL; i++) {
+        size_t size = 0;
+        char *notes = m.segments[i].p_type == PT_NOTE
+                          ? load_notes(&m, &m.segments[i], &size)
+                          : NULL;
+        if (notes != NULL)
+            id = elf_notes_build_id(notes, size, m.segments[i].p_align);
+        free(notes);
+    }
+    return id;
 }
 
 void modules_free(struct modules *modules)
@@ -283,4 +308,5 @@ void modules_free(struct modules *modules)
     free(modules->code);
     if (modules->about != NULL)
         model_free_modules(modules->about, modules->count);
+    *modules = (struct modules){0};
 }

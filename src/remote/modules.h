@@ -6,6 +6,8 @@
 #ifndef WEFT_REMOTE_MODULES_H
 #define WEFT_REMOTE_MODULES_H
 
+#include <stdio.h>
+
 #include "dump/beacon.h"
 #include "dump/cfi.h"
 #include "dump/model.h"
@@ -19,9 +21,13 @@ struct modules {
     bool has_beacon;
 };
 
-// Reads them by the lines of a file as /proc/PID/maps. 0 or -errno.
+// Reads them by the lines of a file as /proc/PID/maps. 0 or -ENOMEM.
 int modules_read(struct modules *modules, const struct space *space,
-                 const char *maps);
+                 FILE *maps);
+
+// The build-id of the one whose first mapping begins there, as hex, owned by
+// the caller; NULL: it has none, or cannot be read.
+char *modules_build_id(const struct space *space, uintptr_t begin);
 
 // `about` may have been handed on, and is then NULL.
 void modules_free(struct modules *modules);

@@ -7,6 +7,7 @@
 #include "remote/take.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,17 @@
 #include "dump/capture.h"
 #include "dump/complete.h"
 #include "dump/fp_search.h"
-#include "dump/process.h"
 #include "dump/rules.h"
 #include "remote/modules.h"
 
-enum { BYTES_AT_ONCE = 4 << 20 };
+// Longer than any machine has run.
+static const int64_t TIME_MAX_NS = INT64_MAX / 4;
+
+enum {
+    BYTES_AT_ONCE = 4 << 20,
+    RATE_AFTER_NS = 1000000,
+    RATE_MAX_NS = 1000, // of one tick
+};
 
 struct take {
     struct target *target;
@@ -40,6 +47,7 @@ struct take {
     struct weft_dump *dump;
     uint32_t failed; // slots that could not be read
     uint32_t moved;  // tasks that ran on before all of theirs was read
+    uint32_t empty;  // tasks whose stacks hold nothing but zeros
 };
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -138,6 +146,58 @@ static int copy_parts(struct take *take)
     return 0;
 }
 
+// A time of a clock that may be anything.
+static int64_t sound(int64_t ns)
+{
+    return ns >= 0 && ns < TIME_MAX_NS ? ns : 0;
+}
+
+// How fast the counter runs there; 0: not known. By how far both clocks came
+// from the runtime's begin, if that is long enough to tell.
+static uint64_t find_rate(const struct weft_runtime *r,
+                          const struct watch_moment *now)
+{
+    int64_t ns = sound(now->ns) - sound(r->began.ns);
+    uint64_t ticks = now->ticks - r->began.ticks;
+
+    if (r->began.ticks == 0 || ns < RATE_AFTER_NS ||
+        now->ticks <= r->began.ticks || (uint64_t)ns / RATE_MAX_NS > ticks)
+        return 0;
+    return (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+}
+
+// The last that is known of a process that does not say when: some worker has
+// switched since the watchdog has looked, or none has.
+static void find_moment(struct take *take, struct watch_moment *ret_now)
+{
+    const struct weft_runtime *r = &take->runtime;
+    uint64_t last = r->looked.ticks;
+
+    for (uint32_t i = 0; i < r->worker_count; i++)
+        if (worker_now(&take->workers[i]) > last)
+            last = worker_now(&take->workers[i]);
+    ret_now->ticks = last;
+    ret_now->ns = sound(r->looked.ns) +
+                  sound(picture_span(&take->picture, last - r->looked.ticks));
+}
+
+static void set_moment(struct take *take)
+{
+    const struct weft_runtime *r = &take->runtime;
+    struct picture *p = &take->picture;
+    struct target_moment moment;
+
+    take->target->kind->moment(take->target, &moment);
+    p->rate = find_rate(r, moment.now.ticks != 0 ? &moment.now : &r->looked);
+    if (moment.now.ticks == 0)
+        find_moment(take, &moment.now);
+    p->now = moment.now.ticks;
+    p->now_ns = moment.now.ns;
+    take->dump->wall_time_ns = moment.wall_ns;
+    take->dump->process_start_ns =
+        moment.wall_ns - (p->now_ns - sound(r->began.ns));
+}
+
 static int begin(struct take *take)
 {
     struct weft_runtime *r = &take->runtime;
@@ -147,7 +207,7 @@ static int begin(struct take *take)
     if (take->dump == NULL)
         return -ENOMEM;
     store_relaxed(&take->dump->references, 1); // not shared
-    take->dump->remote = true;
+    take->dump->method = take->target->method;
     take->dump->entry = take->modules.beacon.task_entry;
     take->dump->worker_count = r->worker_count;
     take->dump->workers = calloc(r->worker_count, sizeof *take->dump->workers);
@@ -158,15 +218,13 @@ static int begin(struct take *take)
         .segments = take->segments,
         .entry = take->modules.beacon.task_entry,
         .slots = load_relaxed(&r->table.used), // a copy's
-        .now = port_ticks(),
-        .now_ns = port_now(),
     };
+    set_moment(take);
     p->before = inject_look(&r->inject, &p->injected);
     p->store = store_new(p->slots + 1, 1);
     if (take->dump->workers == NULL || take->dump->runtime == NULL ||
         p->store == NULL)
         return -ENOMEM;
-    take->dump->wall_time_ns = port_wall_now();
     return 0;
 }
 
@@ -326,13 +384,35 @@ static void drop_moved(struct take *take, uint32_t first, uint32_t count,
             (take->spans[k].bytes == sizeof word && take->words[k] == word))
             continue;
         store_forget_held(take->picture.store, held, first + k);
-        capture_far_facts(&take->picture, slot,
+        capture_far_facts(&take->picture, slot, false,
                           "it ran on before its stack was read");
         take->moved++;
     }
 }
 
-// When it runs on.
+// Of a core that was made without the memory of stacks, as gdb does where it
+// meets a guard page, zeros are left.
+static bool is_empty(const struct far_slot *far)
+{
+    static const struct switch_frame zeros;
+
+    return far->size >= sizeof zeros &&
+           memcmp(far->bytes, &zeros, sizeof zeros) == 0;
+}
+
+static void add_slot(struct take *take, const struct far_slot *far)
+{
+    bool empty = STATE_PHASE(load_relaxed(&far->copy->state)) != PHASE_DONE &&
+                 is_empty(far); // a copy's
+
+    take->empty += empty;
+    if (empty || !capture_far(&take->picture, take->cache, far))
+        capture_far_facts(&take->picture, far->copy, take->target->still,
+                          empty ? "its stack is all zeros"
+                                : "its stack cannot be read");
+}
+
+// When it runs on, unless it is `still`.
 static void add_slots(struct take *take)
 {
     uint32_t used = take->picture.slots;
@@ -343,12 +423,11 @@ static void add_slots(struct take *take)
         count = copy_stacks(take, first, used);
         for (uint32_t k = 0; k < count; k++) {
             const struct task *slot = &take->slots[first + k];
-            if (is_task(slot, first + k) && !is_inside(slot) &&
-                !capture_far(&take->picture, take->cache, &take->far[k]))
-                capture_far_facts(&take->picture, slot,
-                                  "its stack cannot be read");
+            if (is_task(slot, first + k) && !is_inside(slot))
+                add_slot(take, &take->far[k]);
         }
-        drop_moved(take, first, count, held);
+        if (!take->target->still)
+            drop_moved(take, first, count, held);
     }
 }
 
@@ -396,9 +475,10 @@ static void add_worker(struct take *take, uint32_t index)
     };
     if (w->task != 0) {
         w->state = WEFT_WORKER_MISSING;
-        w->busy_ns = since < take->picture.now
-                         ? port_ticks_to_ns(take->picture.now - since)
-                         : 0;
+        w->busy_ns =
+            since < take->picture.now
+                ? picture_span(&take->picture, take->picture.now - since)
+                : 0;
     }
     add_call(target_thread(take->target, w->tid), w);
 }
@@ -434,15 +514,48 @@ static void add_limits(struct take *take)
         dump->limits = rules.limits;
 }
 
-static char *describe_problem(const struct take *take)
+// One more thing that is missing.
+static void add_problem(FILE *to, uint64_t count, const char *what)
 {
-    char *words;
-    int size = asprintf(&words,
-                        "%u slots could not be read, %u tasks ran on before "
-                        "their stacks were read",
-                        take->failed, take->moved);
+    if (count > 0)
+        fprintf(to, "%s%" PRIu64 " %s", ftell(to) > 0 ? "; " : "", count, what);
+}
 
-    return size < 0 ? NULL : words;
+static void write_problems(const struct take *take, FILE *to)
+{
+    const struct target_kind *kind = take->target->kind;
+    uint64_t pages = 0;
+    char *words =
+        kind->missing == NULL ? NULL : kind->missing(take->target, &pages);
+
+    add_problem(to, take->failed, "slots could not be read");
+    add_problem(to, take->moved, "tasks ran on before their stacks were read");
+    add_problem(to, take->empty, "stacks are all zeros");
+    add_problem(to, pages, "pages of memory are not in the core");
+    if (words != NULL)
+        fprintf(to, "%s%s", ftell(to) > 0 ? "; " : "", words);
+    free(words);
+    take->dump->missing_pages = pages;
+}
+
+// What makes it incomplete.
+static int add_problems(struct take *take)
+{
+    struct weft_dump *dump = take->dump;
+    size_t size = 0;
+    FILE *to = open_memstream(&dump->problem, &size);
+
+    if (to == NULL)
+        return -ENOMEM;
+    write_problems(take, to);
+    if (fclose(to) != 0)
+        return -ENOMEM;
+    dump->complete = size == 0;
+    if (dump->complete) {
+        free(dump->problem);
+        dump->problem = NULL;
+    }
+    return 0;
 }
 
 static int finish(struct take *take)
@@ -450,9 +563,6 @@ static int finish(struct take *take)
     struct weft_dump *dump = take->dump;
 
     dump->consistent = true;
-    dump->complete = take->failed == 0 && take->moved == 0;
-    if (!dump->complete && (dump->problem = describe_problem(take)) == NULL)
-        return -ENOMEM;
     int error = store_seal(take->picture.store, take->picture.slots, dump);
     if (error != 0)
         return error;
@@ -460,15 +570,15 @@ static int finish(struct take *take)
     for (size_t i = 0; i < dump->worker_count; i++) {
         add_runner(dump, &dump->workers[i]);
         if (dump->workers[i].syscall_fd >= 0)
-            dump->workers[i].syscall_fd_name = process_descriptor(
-                take->target->pid, dump->workers[i].syscall_fd);
+            dump->workers[i].syscall_fd_name = take->target->kind->descriptor(
+                take->target, dump->workers[i].syscall_fd);
     }
     dump->modules = take->modules.about;
     dump->module_count = take->modules.count;
     take->modules.about = NULL;
     add_limits(take);
-    error = process_describe(take->target->pid, dump);
-    return error == 0 ? dump_judge(dump) : error;
+    error = take->target->kind->describe(take->target, dump);
+    return error == 0 ? add_problems(take) : error;
 }
 
 // ---- All of it ----
@@ -490,32 +600,45 @@ static int look(struct take *take)
     return 0;
 }
 
+static int read_modules(struct take *take)
+{
+    FILE *maps = take->target->kind->maps(take->target);
+
+    if (maps == NULL)
+        return fail(take, errno, "its memory map cannot be read");
+    int error = modules_read(&take->modules, &take->target->space, maps);
+    (void)fclose(maps);
+    return error;
+}
+
 static int take_all(struct take *take)
 {
-    char maps[64];
+    struct target *target = take->target;
     int64_t began_ns = port_now();
 
-    snprintf(maps, sizeof maps, "/proc/%d/task/%d/maps", take->target->pid,
-             take->target->living);
-    int error = modules_read(&take->modules, &take->target->space, maps);
-    if (error != 0)
-        return fail(take, -error, "its memory map cannot be read");
-    error = check_beacon(take);
+    int error = read_modules(take);
+    if (error == 0)
+        error = check_beacon(take);
     if (error == 0)
         take->cache =
             cfi_cache_new_for(take->modules.code, take->modules.count);
     if (error == 0)
-        error = take->cache == NULL ? -ENOMEM : target_stop(take->target);
+        error = take->cache == NULL ? -ENOMEM : target->kind->stop(target);
     if (error == 0)
         error = look(take);
-    target_resume(take->target);
+    if (error != 0 || !target->still)
+        target->kind->resume(target);
     if (error != 0)
         return error;
     add_slots(take);
     error = finish(take);
+    target->kind->resume(target);
+    if (error == 0)
+        error = dump_judge(take->dump);
     if (error == 0) {
-        take->dump->pause_ns = take->target->stood_ns;
-        take->dump->total_ns = port_now() - began_ns;
+        take->dump->pause_ns = target->stood_ns;
+        take->dump->total_ns =
+            target->took_ns != 0 ? target->took_ns : port_now() - began_ns;
     }
     return error;
 }

@@ -17,6 +17,8 @@
 
 #include "base/grow.h"
 #include "base/list.h"
+#include "dump/process.h"
+#include "remote/regs.h"
 
 enum { IOV_AT_ONCE = 512 };
 
@@ -149,10 +151,14 @@ static int open_memory(struct target *target)
     return target->memory < 0 ? error : 0;
 }
 
+static const struct target_kind LIVING;
+
 int target_open(struct target *target, int pid)
 {
     *target =
         (struct target){.space = {.read = read_space, .read_many = read_spans},
+                        .kind = &LIVING,
+                        .method = MODEL_PTRACE,
                         .pid = pid,
                         .memory = -1};
     int error = open_memory(target);
@@ -162,7 +168,6 @@ int target_open(struct target *target, int pid)
 void target_close(struct target *target)
 {
     target_resume(target);
-    free(target->threads);
     if (target->memory >= 0)
         (void)close(target->memory);
 }
@@ -187,29 +192,11 @@ static void read_call(struct target *target, struct target_thread *thread)
 
 static void read_regs(struct target_thread *thread)
 {
-    struct user_regs_struct user;
-    struct iovec into = {.iov_base = &user, .iov_len = sizeof user};
-    struct unwind_regs *regs = &thread->regs;
+    struct iovec into = {.iov_base = &thread->user,
+                         .iov_len = sizeof thread->user};
 
-    *regs = (struct unwind_regs){0};
-    if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &into) != 0)
-        return;
-#if defined(__x86_64__)
-    const uint64_t values[] = {user.rax, user.rdx, user.rcx, user.rbx,
-                               user.rsi, user.rdi, user.rbp, user.rsp,
-                               user.r8,  user.r9,  user.r10, user.r11,
-                               user.r12, user.r13, user.r14, user.r15};
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        regs->reg[i] = values[i];
-    regs->valid = 0xffff;
-    regs->pc = user.rip;
-#else
-    for (int i = 0; i < 31; i++)
-        regs->reg[i] = user.regs[i];
-    regs->reg[CFI_SP] = user.sp;
-    regs->valid = 0xffffffff;
-    regs->pc = user.pc;
-#endif
+    if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &into) == 0)
+        regs_of_user(&thread->user, &thread->regs);
 }
 
 static bool is_known(const struct target *target, int tid)
@@ -341,3 +328,40 @@ const struct target_thread *target_thread(const struct target *target, int tid)
             return &target->threads[i];
     return NULL;
 }
+
+// ---- What it says ----
+
+static void read_moment(struct target *target, struct target_moment *ret_moment)
+{
+    (void)target;
+    *ret_moment = (struct target_moment){.now = {port_ticks(), port_now()},
+                                         .wall_ns = port_wall_now()};
+}
+
+static FILE *open_maps(struct target *target)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/maps", target->pid,
+             target->living);
+    return fopen(path, "re");
+}
+
+static char *read_descriptor(struct target *target, int fd)
+{
+    return process_descriptor(target->pid, fd);
+}
+
+static int describe(struct target *target, struct weft_dump *dump)
+{
+    return process_describe(target->pid, dump);
+}
+
+static const struct target_kind LIVING = {
+    .stop = target_stop,
+    .resume = target_resume,
+    .moment = read_moment,
+    .maps = open_maps,
+    .descriptor = read_descriptor,
+    .describe = describe,
+};

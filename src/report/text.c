@@ -113,6 +113,18 @@ static void add_words(struct view *view, const char *text)
     }
 }
 
+static void add_pause(struct str *line, const weft_dump *dump)
+{
+    if (dump->method == MODEL_CORE) {
+        str_add(line, "; from a core file");
+        return;
+    }
+    str_add(line, dump->method == MODEL_PTRACE
+                      ? "; the process was stopped for "
+                      : "; workers were stopped for ");
+    str_add_time(line, dump->pause_ns);
+}
+
 static void print_quality(struct view *view)
 {
     const weft_dump *dump = view->dump;
@@ -121,9 +133,7 @@ static void print_quality(struct view *view)
     str_add(line, dump->consistent ? "snapshot: consistent, "
                                    : "snapshot: NOT OF ONE MOMENT, ");
     str_add(line, dump->complete ? "complete" : "INCOMPLETE");
-    str_add(line, dump->remote ? "; the process was stopped for "
-                               : "; workers were stopped for ");
-    str_add_time(line, dump->pause_ns);
+    add_pause(line, dump);
     str_add(line, ", all took ");
     str_add_time(line, dump->total_ns);
     view_end_line(view);

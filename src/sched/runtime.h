@@ -140,6 +140,12 @@ struct trace_ops {
     void (*pool_ends)(struct pool_thread *thread);
 };
 
+// One moment on two clocks.
+struct watch_moment {
+    uint64_t ticks;
+    int64_t ns; // CLOCK_MONOTONIC
+};
+
 enum runtime_phase {
     RUNTIME_RUNS,
     RUNTIME_ENDING, // no new tasks; all are being cancelled
@@ -178,6 +184,8 @@ struct weft_runtime {
     atomic_u32 watchdog_stop;    //
     atomic_u64 away_until;       // the watchdog's: W2 in watchdog.c
     atomic_u64 away_ns;          //
+    struct watch_moment began;   // the watchdog's: W3 in watchdog.c
+    struct watch_moment looked;  //
     atomic_u64 dumps_taken;      // relaxed: figures
     atomic_u64 dumps_incomplete; //
     char name[WEFT_NAME_MAX];    // settings: written before it starts

@@ -22,6 +22,10 @@
 //   W2  away_until and away_ns say when this thread last came far too late from
 //       its sleep, and by how much: the machine, or at least this process, did
 //       not run then. Written here alone; relaxed: figures.
+//
+//   W3  began and looked are when this thread began and when it last looked.
+//       Written here alone and read by nobody in this process: a core says by
+//       them when it was made, to a tick, and how fast the counter runs.
 #include "sched/runtime.h"
 
 enum {
@@ -129,12 +133,18 @@ static void tell_signs(struct dog *dog, bool all_sleep)
 
 // ---- The loop ----
 
+static struct watch_moment moment(int64_t now)
+{
+    return (struct watch_moment){port_ticks(), now};
+}
+
 static void sleep_until(struct dog *dog, int64_t deadline_ns)
 {
     struct weft_runtime *runtime = dog->runtime;
 
     (void)port_futex_wait(&runtime->watchdog_stop, 0, deadline_ns);
     dog->now = port_now();
+    runtime->looked = moment(dog->now); // W3
     if (dog->now - deadline_ns < AWAY_NS)
         return;
     store_relaxed(&runtime->away_ns, (uint64_t)(dog->now - deadline_ns));
@@ -147,6 +157,8 @@ void *watchdog_main(void *arg)
     struct weft_runtime *runtime = arg;
 
     dog.moved_at = dog.now;
+    runtime->began = moment(dog.now);                    // W3
+    runtime->looked = runtime->began;                    //
     while (load_relaxed(&runtime->watchdog_stop) == 0) { // only an end
         uint32_t sleepers = idle_sleepers(&runtime->idle);
         bool all_sleep = sleepers == runtime->worker_count;

@@ -1,0 +1,26 @@
+// output.h -- Where the command writes: standard output, or a file that is there
+// whole or not at all.
+#ifndef WEFT_COMMAND_OUTPUT_H
+#define WEFT_COMMAND_OUTPUT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct output {
+    const char *path; // NULL: standard output
+    bool force;       // a file of that name is replaced
+    char *draft;      // its name until it is done, or NULL: it has none yet
+    int fd;
+};
+
+// Begins a file; NULL or "-": standard output. 0; or -errno, of which standard
+// error has been told.
+int output_open(struct output *output, const char *path, bool force);
+
+// Gives the file its name. As above; the draft is gone then.
+int output_commit(struct output *output);
+
+// Leaves no trace of one that was not committed; any other is closed.
+void output_close(struct output *output);
+
+#endif
