@@ -175,11 +175,17 @@ struct reading {
     const struct far_slot *far; // of another process, or NULL
 };
 
+// Longer than any machine has run: what is longer is damaged.
+static const int64_t SPAN_MAX_NS = INT64_MAX / 4;
+
 int64_t picture_span(const struct picture *picture, uint64_t ticks)
 {
-    return picture->rate == 0
-               ? port_ticks_to_ns(ticks)
-               : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+    int64_t ns =
+        picture->rate == 0
+            ? port_ticks_to_ns(ticks)
+            : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+
+    return ns < 0 || ns > SPAN_MAX_NS ? SPAN_MAX_NS : ns;
 }
 
 int64_t picture_ago(const struct picture *picture, uint64_t ticks)
@@ -249,7 +255,7 @@ static void read_wait(struct reading *r)
         r->shape.wait_task = (uintptr_t)copy->wait_object;
     if (copy->wait_kind == WEFT_WAIT_FD) {
         r->shape.wait_fd = copy->wait_fd;
-        r->shape.wait_write = copy->wait_write;
+        r->shape.wait_write = any_bool(&copy->wait_write);
     }
 }
 
@@ -341,9 +347,11 @@ static bool judge(const struct task *copy, bool waited,
 
     if (waited)
         phase = PHASE_WAITING;
+    if (phase != PHASE_NEW && phase != PHASE_READY && phase != PHASE_WAITING &&
+        phase != PHASE_DONE) // it runs, or is damaged
+        return false;
     *ret_state = states[phase];
-    return phase == PHASE_NEW || phase == PHASE_READY ||
-           phase == PHASE_WAITING || phase == PHASE_DONE;
+    return true;
 }
 
 static bool read_task(struct reading *r, struct cfi_cache *cache, bool waited)

@@ -209,6 +209,24 @@ static void add_info(struct core_file *core, const char *bytes, size_t size)
             strnlen(info.pr_psargs, sizeof info.pr_psargs)};
 }
 
+// A time that can be told.
+static int64_t sound(int64_t ns)
+{
+    return ns >= 0 && ns < INT64_MAX / 4 ? ns : 0;
+}
+
+static void set_moment(struct core_file *core, const char *bytes)
+{
+    struct saved_moment *moment = &core->moment;
+
+    memcpy(moment, bytes, sizeof *moment);
+    moment->now_ns = sound(moment->now_ns);
+    moment->wall_ns = sound(moment->wall_ns);
+    moment->start_ns = sound(moment->start_ns);
+    moment->stood_ns = sound(moment->stood_ns);
+    moment->took_ns = sound(moment->took_ns);
+}
+
 static int add_ours(struct core_file *core, const struct note *note)
 {
     struct core_file_text text = {note->bytes, note->size};
@@ -216,7 +234,7 @@ static int add_ours(struct core_file *core, const struct note *note)
     switch (note->type) {
     case SAVED_MOMENT:
         if (note->size >= sizeof core->moment)
-            memcpy(&core->moment, note->bytes, sizeof core->moment);
+            set_moment(core, note->bytes);
         break;
     case SAVED_EXE:
         core->exe = text;

@@ -164,6 +164,21 @@ static size_t read_file(const struct elf_file *file, uint64_t offset, void *to,
     return got < 0 ? 0 : (size_t)got;
 }
 
+// The kernel's own module has a name, but no file.
+static bool is_file(const struct image_file *file)
+{
+    return file->path[0] == '/';
+}
+
+// Whether something was there, that is, should be.
+static bool is_mapped(const struct image *image, uintptr_t address)
+{
+    const struct image_mapping *mapping = find_mapping(image, address);
+
+    return find_part(image, address) != NULL ||
+           (mapping != NULL && is_file(&image->files[mapping->file]));
+}
+
 // Out of the file that was mapped there.
 static size_t read_mapping(const struct image *image, uintptr_t address,
                            void *to, size_t bytes)
@@ -178,7 +193,7 @@ static size_t read_mapping(const struct image *image, uintptr_t address,
         got =
             read_file(&file->elf, mapping->offset + (address - mapping->begin),
                       to, least(bytes, mapping->end - address));
-    file->wanted |= !file->open;
+    file->wanted |= !file->open && is_file(file);
     return got;
 }
 
@@ -221,8 +236,7 @@ static size_t read_space(const struct space *space, uintptr_t address, void *to,
     for (; done < bytes && got > 0; done += got)
         got =
             read_piece(image, address + done, (char *)to + done, bytes - done);
-    if (done < bytes && (find_part(image, address + done) != NULL ||
-                         find_mapping(image, address + done) != NULL))
+    if (done < bytes && is_mapped(image, address + done))
         lose(image, address + done, bytes - done);
     return done;
 }
@@ -357,7 +371,7 @@ static void open_file(struct image *image, struct image_file *file,
     struct stat about;
 
     // Nothing but a plain file is opened, for a core may name any.
-    if (file->path[0] != '/' || stat(file->path, &about) != 0 ||
+    if (!is_file(file) || stat(file->path, &about) != 0 ||
         !S_ISREG(about.st_mode)) {
         file->distrust = "is gone";
         return;
@@ -375,8 +389,9 @@ static void open_file(struct image *image, struct image_file *file,
 
 void image_open_files(struct image *image)
 {
-    qsort(image->mappings, image->mapping_count, sizeof *image->mappings,
-          by_address);
+    if (image->mapping_count > 0)
+        qsort(image->mappings, image->mapping_count, sizeof *image->mappings,
+              by_address);
     for (size_t i = 0; i < image->file_count; i++)
         image->files[i].distrust = "is not mapped from its begin";
     for (size_t i = 0; i < image->mapping_count; i++) {

@@ -18,6 +18,7 @@
 #include "dump/fp_search.h"
 #include "dump/rules.h"
 #include "remote/modules.h"
+#include "task/stack.h"
 
 // Longer than any machine has run.
 static const int64_t TIME_MAX_NS = INT64_MAX / 4;
@@ -39,7 +40,8 @@ struct take {
     uintptr_t *segments;         //
     struct task *slots;          // all, and
     size_t slots_bytes;          //
-    char *bytes;                 // of stacks
+    char *bytes;                 // of stacks,
+    size_t room;                 // so many
     struct span *spans;          // of a segment's slots, all five:
     uint32_t *span_of;           //
     struct far_slot *far;        //
@@ -133,7 +135,8 @@ static int copy_parts(struct take *take)
                                 sizeof *take->segments);
     take->slots_bytes = ((size_t)used + 1) * sizeof *take->slots;
     take->slots = port_reserve(take->slots_bytes, port_page_size(), false);
-    take->bytes = malloc(BYTES_AT_ONCE);
+    take->room = least(used + 1, BYTES_AT_ONCE / FAR_STACK_MAX) * FAR_STACK_MAX;
+    take->bytes = malloc(take->room);
     take->spans = calloc(SEGMENT_SLOTS, sizeof *take->spans);
     take->span_of = calloc(SEGMENT_SLOTS, sizeof *take->span_of);
     take->far = calloc(SEGMENT_SLOTS, sizeof *take->far);
@@ -192,10 +195,10 @@ static void set_moment(struct take *take)
     if (moment.now.ticks == 0)
         find_moment(take, &moment.now);
     p->now = moment.now.ticks;
-    p->now_ns = moment.now.ns;
-    take->dump->wall_time_ns = moment.wall_ns;
+    p->now_ns = sound(moment.now.ns);
+    take->dump->wall_time_ns = sound(moment.wall_ns);
     take->dump->process_start_ns =
-        moment.wall_ns - (p->now_ns - sound(r->began.ns));
+        sound(moment.wall_ns) - (p->now_ns - sound(r->began.ns));
 }
 
 static int begin(struct take *take)
@@ -310,6 +313,15 @@ static bool is_task(const struct task *slot, uint32_t index)
            slot->index == index;
 }
 
+// What is looked up by value has to be one of the values.
+static void tame(struct task *slot)
+{
+    if (slot->wait_kind > WEFT_WAIT_WAITGROUP)
+        slot->wait_kind = WEFT_WAIT_NONE;
+    if (slot->stack_class > STACK_CLASS_MAX)
+        slot->stack_class = 0;
+}
+
 // While it stands: the table; and of those that run all there is.
 static void copy_slots(struct take *take)
 {
@@ -319,12 +331,16 @@ static void copy_slots(struct take *take)
     for (uint32_t first = 0; first < used; first += SEGMENT_SLOTS) {
         uint32_t count = least(used - first, SEGMENT_SLOTS);
         size_t bytes = count * sizeof *take->slots;
-        if (!space_read_all(space, take->segments[first / SEGMENT_SLOTS],
-                            take->slots + first, bytes)) {
-            memset((void *)(take->slots + first), 0, bytes);
-            take->failed += count;
-        }
+        size_t got = space_read(space, take->segments[first / SEGMENT_SLOTS],
+                                take->slots + first, bytes);
+        size_t whole = got / sizeof *take->slots;
+        // A part of a slot is none; what lies behind it was never touched.
+        memset((void *)(take->slots + first + whole), 0,
+               got % sizeof *take->slots);
+        take->failed += count - (uint32_t)whole;
     }
+    for (uint32_t i = 0; i < used; i++)
+        tame(&take->slots[i]);
     for (uint32_t i = 0; i < used; i++)
         if (is_task(&take->slots[i], i) && is_inside(&take->slots[i]))
             add_running(take, &take->slots[i], picture_slot(&take->picture, i));
@@ -339,7 +355,7 @@ static uint32_t copy_stacks(struct take *take, uint32_t first, uint32_t end)
     uint32_t i = first;
 
     for (; i < end && i - first < SEGMENT_SLOTS &&
-           used + FAR_STACK_MAX <= BYTES_AT_ONCE;
+           used + FAR_STACK_MAX <= take->room;
          i++) {
         struct far_slot *far = &take->far[i - first];
         const struct task *slot = &take->slots[i];
