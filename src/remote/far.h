@@ -16,11 +16,11 @@ enum { FAR_READERS = 2 }; // threads that read tasks
 // What one of these needs.
 struct far_reader {
     struct cfi_cache *cache;
-    char *bytes;           // of stacks
-    struct span *spans;    // of a batch of tasks, all four:
-    uint32_t *span_of;     //
-    struct far_slot *far;  //
-    uint64_t *words;       // state words
+    char *bytes;          // of stacks
+    struct span *spans;   // of a batch of tasks, all four:
+    uint32_t *span_of;    //
+    struct far_slot *far; //
+    uint64_t *words;      // state words
 };
 
 // A task in a queue.

@@ -16,9 +16,9 @@
 enum {
     BATCH = 512, // slots; as many as one call of the system reads
     BYTES_AT_ONCE = 1 << 20,
-    READY_MAX = 4096,   // tasks that may run next: how many are read at once
-    HELP_FROM = 16384,  // slots: fewer are read by one thread
-    ROOM_MORE = 65536,  // slots that may come between a look and the stop
+    READY_MAX = 4096,  // tasks that may run next: how many are read at once
+    HELP_FROM = 16384, // slots: fewer are read by one thread
+    ROOM_MORE = 65536, // slots that may come between a look and the stop
 };
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -234,8 +234,8 @@ static uint32_t index_of(const struct far_runtime *far, const void *slot)
     return WEFT_NONE;
 }
 
-static void add_place(struct far_runtime *far, uint32_t worker,
-                      uint32_t *place, const void *task)
+static void add_place(struct far_runtime *far, uint32_t worker, uint32_t *place,
+                      const void *task)
 {
     uint32_t slot = task == NULL ? WEFT_NONE : index_of(far, task);
 

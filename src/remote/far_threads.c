@@ -96,7 +96,8 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
     running.stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
     running.error = why_no_stack(far, thread);
     far->unplaced += thread == NULL || !thread->standing;
-    if (running.copy.top == NULL || running.copy.stack_class > STACK_CLASS_MAX ||
+    if (running.copy.top == NULL ||
+        running.copy.stack_class > STACK_CLASS_MAX ||
         !space_read_all(&far->target->space, (uintptr_t)running.copy.top,
                         &running.top, offsetof(struct task_top, fiber))) {
         (void)add_relaxed(&far->failed, 1);
@@ -104,12 +105,10 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
     }
     if (thread != NULL && thread->standing &&
         is_on_stack(&running.copy, thread)) {
-        running.error =
-            unwind_thread(far, thread, (uintptr_t)running.copy.top,
-                          running.pcs, &running.stack);
-        running.stack_used =
-            (uint32_t)((uintptr_t)stack_high(&running.copy) -
-                       thread->regs.reg[CFI_SP]);
+        running.error = unwind_thread(far, thread, (uintptr_t)running.copy.top,
+                                      running.pcs, &running.stack);
+        running.stack_used = (uint32_t)((uintptr_t)stack_high(&running.copy) -
+                                        thread->regs.reg[CFI_SP]);
     }
     capture_running(&far->picture, &running);
 }
@@ -128,7 +127,7 @@ static uint64_t task_id(const struct far_runtime *far, const void *slot)
 
 static void add_worker(struct far_runtime *far, uint32_t index)
 {
-    const struct worker *worker = &far->workers[index];    // copies
+    const struct worker *worker = &far->workers[index];   // copies
     const struct queue *queue = &far->cores[index].queue; //
     int tid = (int)load_relaxed(&worker->tid);
     const struct target_thread *thread = target_thread(far->target, tid);
@@ -160,8 +159,7 @@ static void add_worker(struct far_runtime *far, uint32_t index)
 
 // ---- Threads that are no workers ----
 
-static struct model_thread *new_thread(struct far_runtime *far,
-                                       size_t *room)
+static struct model_thread *new_thread(struct far_runtime *far, size_t *room)
 {
     struct weft_dump *dump = far->dump;
 
@@ -240,8 +238,7 @@ static int add_pool_thread(struct far_runtime *far, uintptr_t at, size_t *room)
         return thread == NULL ? 0 : -ENOMEM;
     place_thread(far, thread, m);
     m->shown.kind = WEFT_THREAD_POOL;
-    m->shown.state =
-        copy.fn == NULL ? WEFT_THREAD_IDLE : WEFT_THREAD_CALLING;
+    m->shown.state = copy.fn == NULL ? WEFT_THREAD_IDLE : WEFT_THREAD_CALLING;
     m->shown.state_ns = picture_ago(&far->picture, copy.since);
     m->shown.task = copy.task;
     m->shown.fn_pc = copy.fn == NULL ? 0 : (uintptr_t)copy.fn + 1; // model.h

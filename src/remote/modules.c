@@ -199,7 +199,8 @@ static char *find_file(const struct module *m, const char *path, bool first)
 
 // Without .eh_frame_hdr, as in many static executables: where .eh_frame lies is
 // said by the section headers alone, which only the file has.
-static void list_places(const struct module *m, const struct model_module *about,
+static void list_places(const struct module *m,
+                        const struct model_module *about,
                         struct cfi_module *code)
 {
     struct elf_file file;
@@ -210,7 +211,8 @@ static void list_places(const struct module *m, const struct model_module *about
     if (elf_file_open(&file, about->file) != 0)
         return;
     const ElfW(Shdr) *section = elf_file_section(&file, ".eh_frame");
-    if (section != NULL && elf_file_is(&file, about->build_id, about->fingerprint))
+    if (section != NULL &&
+        elf_file_is(&file, about->build_id, about->fingerprint))
         cfi_places_list(&code->places, &code->info,
                         code->info.dlpi_addr + section->sh_addr,
                         section->sh_size);
