@@ -64,6 +64,14 @@ int output_open(struct output *output, const char *path, bool force)
     return error == 0 ? 0 : complain(output, error);
 }
 
+FILE *output_stream(struct output *output)
+{
+    if (output->stream == NULL)
+        output->stream =
+            output->path == NULL ? stdout : fdopen(output->fd, "w");
+    return output->stream;
+}
+
 static int name_draft(const struct output *output, const char *name)
 {
     char link[64];
@@ -107,8 +115,11 @@ int output_commit(struct output *output)
 
 void output_close(struct output *output)
 {
-    if (output->path != NULL && output->fd >= 0)
+    if (output->path != NULL && output->stream != NULL)
+        (void)fclose(output->stream);
+    else if (output->path != NULL && output->fd >= 0)
         (void)close(output->fd);
+    output->stream = NULL;
     output->fd = -1;
     if (output->draft != NULL)
         (void)unlink(output->draft);

@@ -11,11 +11,15 @@ struct output {
     bool force;       // a file of that name is replaced
     char *draft;      // its name until it is done, or NULL: it has none yet
     int fd;
+    FILE *stream; // the same, once it was asked for
 };
 
 // Begins a file; NULL or "-": standard output. 0; or -errno, of which standard
 // error has been told.
 int output_open(struct output *output, const char *path, bool force);
+
+// As a stream, which is the output's. NULL: errno says why.
+FILE *output_stream(struct output *output);
 
 // Gives the file its name. As above; the draft is gone then.
 int output_commit(struct output *output);

@@ -1,6 +1,8 @@
 // weft.c -- The command: dumps of programs, from outside.
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,83 +15,107 @@
 #include "remote/take.h"
 
 enum status {
-    STATUS_COMPLETE,
-    STATUS_INCOMPLETE,
-    STATUS_NONE, // nothing could be dumped
+    STATUS_COMPLETE = 0,
+    STATUS_INCOMPLETE = 1, // a dump is written, but something is missing
+    STATUS_NONE = 2,
     STATUS_USAGE = 64,
 };
 
 struct options {
-    const char *pid; // or
-    const char *core;
-    const char *exe;
-    const char *output;
+    bool saves;          // the verb: save, or dump
+    const char *pid;     // of a process, or
+    const char *core;    // a core file
+    const char *exe;     // that core's, or NULL
+    const char *runtime; // or NULL: all
+    const char *output;  // or NULL: standard output
     bool force;
     bool json;
+    bool no_stop;
 };
 
 static int usage(FILE *to, int status)
 {
-    fputs(
-        "usage: weft dump PID [--json] [-o FILE [-f]]\n"
-        "       weft dump --core FILE [-e EXE] [--json] [-o FILE [-f]]\n"
-        "       weft save PID -o FILE [-f]\n"
-        "\n"
-        "dump prints what every task of a weft program is doing: of a running "
-        "process,\n"
-        "of a core file, or of a dump that was saved. save keeps a dump for "
-        "later, or for\n"
-        "another machine.\n"
-        "\n"
-        "  --core FILE   a core file, compressed or not, or a saved dump\n"
-        "  -e EXE        where the core's executable lies\n"
-        "  --json        JSON in place of text\n"
-        "  -o FILE       write to FILE; - is standard output\n"
-        "  -f            replace FILE if it is there\n"
-        "\n"
-        "Exit status: 0 the dump is complete, 1 it is incomplete and says in "
-        "what,\n"
-        "2 nothing could be dumped, 64 wrong command line.\n",
-        to);
+    fputs("usage: weft dump PID [--json] [--no-stop] [--runtime NAME]\n"
+          "       weft dump --core FILE [-e EXE] [--json] [--runtime NAME]\n"
+          "       weft save PID -o FILE [-f]\n"
+          "dump prints what every task of a running weft program is doing, or "
+          "of one that\n"
+          "left a core file, or was saved. save keeps a dump for later, or for "
+          "another\n"
+          "machine.\n"
+          "\n"
+          "  --core FILE     a core file, compressed or not, or a saved dump\n"
+          "  -e EXE          where the core's executable lies now\n"
+          "  --json          as a JSON document, one for each runtime\n"
+          "  --no-stop       do not stop the program meanwhile: tasks are read "
+          "one after\n"
+          "                  the other, and no finding is proven\n"
+          "  --runtime NAME  only the runtimes that have this name\n"
+          "  -o FILE         write to FILE; - is standard output\n"
+          "  -f              replace FILE if it is there\n"
+          "\n"
+          "Exit status: 0 the dump is complete, 1 it is written but "
+          "incomplete,\n"
+          "2 there is none, 64 the command line is wrong, 130 interrupted.\n",
+          to);
     return status;
 }
 
-// ---- What comes out ----
+// ---- Interruptions ----
 
-static int print(const weft_dump *dump, const struct options *options,
-                 struct output *output)
+// The target runs, or these would wait: target.h.
+static void leave(int number)
 {
-    // Standard output is not to be closed.
-    FILE *to = output->path == NULL ? stdout : fdopen(dup(output->fd), "w");
-
-    if (to == NULL)
-        return -errno;
-    int error = options->json ? weft_dump_print_json(dump, NULL, to)
-                              : weft_dump_print_text(dump, NULL, to);
-    if ((output->path == NULL ? fflush(to) : fclose(to)) != 0 && error == 0)
-        error = -errno;
-    return error;
+    _exit(128 + number);
 }
 
-static int deliver(const weft_dump *dump, const struct options *options,
-                   struct output *output)
+static void leave_on(int number)
 {
-    weft_dump_info info;
-    int error = print(dump, options, output);
+    struct sigaction old;
+    struct sigaction action = {.sa_handler = leave};
+
+    if (sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        (void)sigaction(number, &action, NULL);
+}
+
+// ---- Printing ----
+
+static int status_of(const struct remote_dumps *dumps)
+{
+    for (size_t i = 0; i < dumps->count; i++)
+        if (!dumps->dumps[i]->complete)
+            return STATUS_INCOMPLETE;
+    return STATUS_COMPLETE;
+}
+
+static int print(const struct remote_dumps *dumps, bool json, FILE *to)
+{
+    int error = 0;
+
+    for (size_t i = 0; i < dumps->count && error == 0; i++) {
+        if (i > 0 && !json)
+            (void)putc('\n', to);
+        error = json ? weft_dump_print_json(dumps->dumps[i], NULL, to)
+                     : weft_dump_print_text(dumps->dumps[i], NULL, to);
+    }
+    return error == 0 && fflush(to) != 0 ? -errno : error;
+}
+
+static int deliver(const struct remote_dumps *dumps,
+                   const struct options *options, struct output *output)
+{
+    FILE *to = output_stream(output);
+    int error = to == NULL ? -errno : print(dumps, options->json, to);
 
     if (error != 0) {
         fprintf(stderr, "weft: the dump cannot be written: %s\n",
                 strerror(-error));
         return STATUS_NONE;
     }
-    if (output_commit(output) != 0)
-        return STATUS_NONE;
-    return weft_dump_get_info(dump, &info) == 0 && info.complete
-               ? STATUS_COMPLETE
-               : STATUS_INCOMPLETE;
+    return output_commit(output) == 0 ? status_of(dumps) : STATUS_NONE;
 }
 
-// ---- Targets ----
+// ---- Taking ----
 
 static void complain(const struct options *options, const struct target *target)
 {
@@ -100,161 +126,177 @@ static void complain(const struct options *options, const struct target *target)
                 target->problem);
 }
 
-static int dump_core(const struct options *options, weft_dump **ret_dump)
+static int take_core(const struct options *options,
+                     struct remote_dumps *ret_dumps)
 {
     struct core_file core;
     int error = core_file_open(&core, options->core, options->exe);
 
     if (error == 0)
-        error = remote_take(&core.target, ret_dump);
+        error = remote_take(&core.target, options->runtime, ret_dumps);
     if (error != 0)
         complain(options, &core.target);
     core_file_close(&core);
     return error;
 }
 
-static int dump_process(const struct options *options, int pid,
-                        weft_dump **ret_dump)
+static int take_process(const struct options *options, int pid,
+                        struct remote_dumps *ret_dumps)
 {
     struct target target;
     int error = target_open(&target, pid);
 
+    if (options->no_stop)
+        target.method = MODEL_UNSTOPPED;
     if (error == 0)
-        error = remote_take(&target, ret_dump);
+        error = remote_take(&target, options->runtime, ret_dumps);
     if (error != 0)
         complain(options, &target);
     target_close(&target);
     return error;
 }
 
-// ---- Verbs ----
-
-static int dump(const struct options *options, int pid)
-{
-    weft_dump *dump = NULL;
-    struct output output;
-    int status = STATUS_NONE;
-
-    if (output_open(&output, options->output, options->force) != 0)
-        return STATUS_NONE;
-    int error = options->core != NULL ? dump_core(options, &dump)
-                                      : dump_process(options, pid, &dump);
-    if (error == 0)
-        status = deliver(dump, options, &output);
-    output_close(&output);
-    weft_dump_free(dump);
-    return status;
-}
-
 static int record(const struct options *options, struct target *target, int fd,
-                  weft_dump **ret_dump)
+                  struct remote_dumps *ret_dumps)
 {
     struct recorder recorder;
     int error = recorder_init(&recorder, target, fd);
 
     if (error == 0)
-        error = remote_take(&recorder.target, ret_dump);
-    if (error != 0) {
+        error = remote_take(&recorder.target, NULL, ret_dumps);
+    if (error != 0)
         complain(options, &recorder.target);
-    } else if ((error = recorder_finish(&recorder, *ret_dump)) != 0) {
+    else if ((error = recorder_finish(&recorder, ret_dumps->dumps[0])) != 0)
         fprintf(stderr, "weft: %s: %s\n", options->output, strerror(-error));
-    }
     recorder_deinit(&recorder);
     return error;
 }
 
-static int save(const struct options *options, int pid)
-{
-    struct target target;
-    struct output output;
-    weft_dump_info info = {0};
-    weft_dump *dump = NULL;
+// ---- Verbs ----
 
-    if (output_open(&output, options->output, options->force) != 0)
-        return STATUS_NONE;
+static int dump(const struct options *options, int pid, struct output *output)
+{
+    struct remote_dumps dumps = {0};
+    int error = options->core != NULL ? take_core(options, &dumps)
+                                      : take_process(options, pid, &dumps);
+    int status = error == 0 ? deliver(&dumps, options, output) : STATUS_NONE;
+
+    remote_free(&dumps);
+    return status;
+}
+
+static int save(const struct options *options, int pid, struct output *output)
+{
+    struct remote_dumps dumps = {0};
+    struct target target;
+    int status = STATUS_NONE;
     int error = target_open(&target, pid);
+
     if (error != 0)
         complain(options, &target);
     else
-        error = record(options, &target, output.fd, &dump);
+        error = record(options, &target, output->fd, &dumps);
     target_close(&target);
-    if (error == 0)
-        error = output_commit(&output);
-    output_close(&output);
-    if (error == 0)
-        (void)weft_dump_get_info(dump, &info);
-    weft_dump_free(dump);
-    if (error != 0)
-        return STATUS_NONE;
-    return info.complete ? STATUS_COMPLETE : STATUS_INCOMPLETE;
+    if (error == 0 && output_commit(output) == 0)
+        status = status_of(&dumps);
+    remote_free(&dumps);
+    return status;
 }
 
 // ---- The command line ----
 
-// False: it is wrong.
-static bool read_options(int argc, char **argv, struct options *options)
+static bool is_file(const char *path)
 {
-    static const struct option names[] = {
-        {"core", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, 'j'},
-        {0},
-    };
-    int c;
-
-    while ((c = getopt_long(argc, argv, "e:o:f", names, NULL)) >= 0)
-        switch (c) {
-        case 'c':
-            options->core = optarg;
-            break;
-        case 'e':
-            options->exe = optarg;
-            break;
-        case 'o':
-            options->output = optarg;
-            break;
-        case 'f':
-            options->force = true;
-            break;
-        case 'j':
-            options->json = true;
-            break;
-        default:
-            return false;
-        }
-    if (optind < argc)
-        options->pid = argv[optind++];
-    return optind == argc && (options->pid == NULL) != (options->core == NULL);
+    return path != NULL && strcmp(path, "-") != 0;
 }
 
-static bool read_pid(const char *text, int *ret_pid)
+// Whether what is said goes together.
+static bool make_sense(const struct options *o)
+{
+    if ((o->pid == NULL) == (o->core == NULL) ||
+        (o->exe != NULL && o->core == NULL) ||
+        (o->no_stop && o->core != NULL) || (o->force && !is_file(o->output)))
+        return false;
+    return !o->saves || (o->pid != NULL && is_file(o->output) && !o->json &&
+                         !o->no_stop && o->runtime == NULL);
+}
+
+static void set(struct options *options, int option)
+{
+    options->json |= option == 'j';
+    options->no_stop |= option == 'n';
+    options->force |= option == 'f';
+    if (option == 'r')
+        options->runtime = optarg;
+    if (option == 'c')
+        options->core = optarg;
+    if (option == 'e')
+        options->exe = optarg;
+    if (option == 'o')
+        options->output = optarg;
+}
+
+// -1: go on; else the status to end with.
+static int parse(int argc, char **argv, struct options *options)
+{
+    static const struct option names[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"no-stop", no_argument, NULL, 'n'},
+        {"runtime", required_argument, NULL, 'r'},
+        {"core", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "e:o:f", names, NULL)) != -1) {
+        if (option == 'h')
+            return usage(stdout, 0);
+        if (option == '?')
+            return usage(stderr, STATUS_USAGE);
+        set(options, option);
+    }
+    const char *verb = optind < argc ? argv[optind++] : "";
+    options->saves = strcmp(verb, "save") == 0;
+    if (optind < argc)
+        options->pid = argv[optind++];
+    if (optind < argc || (!options->saves && strcmp(verb, "dump") != 0) ||
+        !make_sense(options))
+        return usage(stderr, STATUS_USAGE);
+    return -1;
+}
+
+// 0: it is not the number of a process.
+static int read_pid(const char *text)
 {
     char *end;
     long pid = strtol(text, &end, 10);
 
-    if (*end != '\0' || end == text || pid <= 0 || pid > INT32_MAX) {
-        fprintf(stderr, "weft: %s is not the number of a process\n", text);
-        return false;
-    }
-    *ret_pid = (int)pid;
-    return true;
+    return *end != '\0' || end == text || pid <= 0 || pid > INT32_MAX
+               ? 0
+               : (int)pid;
 }
 
 int main(int argc, char **argv)
 {
     struct options options = {0};
-    int pid = 0;
+    struct output output;
+    int status = parse(argc, argv, &options);
 
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0)
-            return usage(stdout, 0);
-    bool saves = argc > 1 && strcmp(argv[1], "save") == 0;
-    if (argc < 2 || (!saves && strcmp(argv[1], "dump") != 0) ||
-        !read_options(argc - 1, argv + 1, &options) ||
-        (saves && (options.core != NULL || options.output == NULL ||
-                   strcmp(options.output, "-") == 0 || options.json)) ||
-        (options.exe != NULL && options.core == NULL))
-        return usage(stderr, STATUS_USAGE);
-    if (options.pid != NULL && !read_pid(options.pid, &pid))
+    if (status >= 0)
+        return status;
+    int pid = options.pid == NULL ? 0 : read_pid(options.pid);
+    if (options.pid != NULL && pid == 0) {
+        fprintf(stderr, "weft: %s is not the number of a process\n",
+                options.pid);
         return STATUS_USAGE;
-    return saves ? save(&options, pid) : dump(&options, pid);
+    }
+    leave_on(SIGINT);
+    leave_on(SIGTERM);
+    leave_on(SIGHUP);
+    if (output_open(&output, options.output, options.force) != 0)
+        return STATUS_NONE;
+    status = (options.saves ? save : dump)(&options, pid, &output);
+    output_close(&output);
+    return status;
 }

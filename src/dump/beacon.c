@@ -6,6 +6,7 @@
 #include "sync/channel.h"
 #include "sync/clause.h"
 #include "sync/object.h"
+#include "sync/outside.h"
 #include "task/switch.h"
 
 #define PLACE(type, field) offsetof(type, field), sizeof(type)
@@ -17,6 +18,7 @@ __attribute__((used)) const struct beacon beacon = {
     .library = "0.1.0",
     .layout = {PLACE(struct task, state),
                PLACE(struct task, sp),
+               PLACE(struct task, next),
                PLACE(struct task, injected),
                PLACE(struct task, generation),
                PLACE(struct task, top),
@@ -47,14 +49,37 @@ __attribute__((used)) const struct beacon beacon = {
                PLACE(struct worker, tid),
                PLACE(struct worker, presence),
                PLACE(struct worker, current),
+               PLACE(struct worker, hand),
                PLACE(struct core, queue),
+               PLACE(struct core, next),
+               PLACE(struct queue, head),
                PLACE(struct queue, tail),
+               PLACE(struct queue, slots),
                PLACE(struct weft_runtime, table),
                PLACE(struct table, segments),
                PLACE(struct table, used),
                PLACE(struct weft_runtime, inject),
+               PLACE(struct inject, list),
                PLACE(struct inject, length),
                PLACE(struct inject, total),
+               PLACE(struct weft_runtime, blocking),
+               PLACE(struct blocking, serving),
+               PLACE(struct pool_thread, link),
+               PLACE(struct pool_thread, tid),
+               PLACE(struct pool_thread, fn),
+               PLACE(struct pool_thread, task),
+               PLACE(struct pool_thread, since),
+               PLACE(struct outsider, link),
+               PLACE(struct outsider, tid),
+               PLACE(struct outsider, ends),
+               PLACE(struct outsider, runtime),
+               PLACE(struct outsider, runtime_name),
+               PLACE(struct outsider, kind),
+               PLACE(struct outsider, object),
+               PLACE(struct outsider, object_name),
+               PLACE(struct outsider, task),
+               PLACE(struct outsider, deadline_ns),
+               PLACE(struct outsider, since),
                PLACE(struct weft_runtime, worker_count),
                PLACE(struct weft_runtime, workers),
                PLACE(struct weft_runtime, cores),
@@ -80,6 +105,7 @@ __attribute__((used)) const struct beacon beacon = {
                OBJECT_WORDS_MAX},
     .registry = (uintptr_t)runtime_registry,
     .task_entry = (uintptr_t)task_entry,
+    .outsiders = (uintptr_t)&outside_all,
 };
 
 // Two words of lengths, the type, the owner's name, how far the beacon is.

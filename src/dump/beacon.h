@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 enum {
-    BEACON_VERSION = 1, // of this struct
+    BEACON_VERSION = 2, // of this struct
     BEACON_NOTE = 1,    // type of the note
-    BEACON_PLACES = 64,
+    BEACON_PLACES = 96,
 };
 
 #define BEACON_OWNER "weft"
@@ -27,6 +27,7 @@ struct beacon {
                                         // field its place and its struct's size
     uintptr_t registry;                 // of runtimes
     uintptr_t task_entry;
+    uintptr_t outsiders; // list of struct outsider
 };
 
 extern const struct beacon beacon;

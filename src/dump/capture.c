@@ -485,8 +485,27 @@ static bool read_far_top(struct reading *r)
                           TOP_BYTES);
 }
 
-bool capture_far(const struct picture *picture, struct cfi_cache *cache,
-                 const struct far_slot *slot)
+// Whether it has not run since: its state word proves it (task.h).
+static bool is_still(const struct reading *r)
+{
+    uint64_t word;
+    uintptr_t at = picture_slot(r->picture, r->copy.index);
+
+    return space_read_all(r->picture->space, at + offsetof(struct task, state),
+                          &word, sizeof word) &&
+           word == load_relaxed(&r->copy.state); // a copy's
+}
+
+// What it holds and its labels are not in the bytes: they were read after them.
+static bool reads_beyond(const struct reading *r)
+{
+    return r->copy.held != NULL || r->extra.label_count > 0 ||
+           r->far->size < (uintptr_t)r->copy.top - (uintptr_t)r->copy.sp;
+}
+
+enum far_result capture_far(const struct picture *picture,
+                            struct cfi_cache *cache,
+                            const struct far_slot *slot)
 {
     struct reading r = {.picture = picture, .far = slot};
     enum phase phase = STATE_PHASE(load_relaxed(&slot->copy->state));
@@ -495,9 +514,25 @@ bool capture_far(const struct picture *picture, struct cfi_cache *cache,
     if ((slot->size < sizeof(struct switch_frame) && phase != PHASE_DONE) ||
         (r.copy.top != NULL && !read_far_top(&r)) ||
         !read_task(&r, cache, false))
-        return false;
+        return FAR_DAMAGED;
+    if (reads_beyond(&r) && !is_still(&r))
+        return FAR_MOVED;
     keep(&r);
-    return true;
+    return FAR_TAKEN;
+}
+
+// What lies with the stack, and is the same as long as the task is.
+static bool read_same_top(struct reading *r)
+{
+    struct task now;
+    uintptr_t at = picture_slot(r->picture, r->copy.index);
+
+    if (r->copy.top != NULL && read_far_top(r) &&
+        space_read_all(r->picture->space, at, &now, sizeof now) &&
+        now.id == r->copy.id)
+        return true;
+    memset(&r->top, 0, sizeof r->top);
+    return false;
 }
 
 void capture_far_facts(const struct picture *picture, const struct task *copy,
@@ -510,9 +545,14 @@ void capture_far_facts(const struct picture *picture, const struct task *copy,
     memcpy(&r.copy, copy, sizeof r.copy);
     if (!judge(&r.copy, false, &state))
         state = WEFT_STATE_RUNNING;
+    bool named = read_same_top(&r);
     read_facts(&r, state);
+    if (named)
+        read_name(&r);
     if (state == WEFT_STATE_WAITING)
         read_wait(&r);
+    else
+        read_place(&r);
     if (stood)
         r.held_count = objects_add_held(picture, &r.copy,
                                         state == WEFT_STATE_WAITING, r.held);

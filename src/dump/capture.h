@@ -59,9 +59,17 @@ enum { FAR_STACK_MAX = 64 << 10 }; // bytes of a stack that are copied
 // none, or is damaged.
 size_t capture_far_span(const struct task *copy, uintptr_t *ret_address);
 
-// Captures one that is parked, queued or has ended. False: it is damaged.
-bool capture_far(const struct picture *picture, struct cfi_cache *cache,
-                 const struct far_slot *slot);
+enum far_result {
+    FAR_TAKEN,
+    FAR_MOVED,   // it has run since its slot was copied
+    FAR_DAMAGED, // or could not be read
+};
+
+// Captures one that is parked, queued or has ended, and was so still when the
+// bytes had been copied. Nothing is kept of it but when it is taken.
+enum far_result capture_far(const struct picture *picture,
+                            struct cfi_cache *cache,
+                            const struct far_slot *slot);
 
 // What is known of one whose stack was not, or not in time, copied; `why`.
 // `stood`: it has not moved since, so that what it holds is known too.

@@ -48,12 +48,7 @@ struct search {
     bool counted; // the loader's counters were compared
     enum cfi_kind kind;
     uintptr_t function; // where the code of the pc's FDE begins, or 0
-};
-
-// Where an FDE is, by where its code begins.
-struct fde_place {
-    uintptr_t code;
-    uintptr_t fde;
+    const struct cfi_places *places; // of a module without a header, or NULL
 };
 
 struct cfi_cache {
@@ -63,6 +58,7 @@ struct cfi_cache {
     unsigned long long unloads;
     const struct cfi_module *modules; // of another process, or NULL
     size_t module_count;              //
+    const struct space *space;        //
     struct cfi_program program;
 };
 
@@ -169,14 +165,12 @@ static enum cfi_kind search_all(const struct dl_phdr_info *info,
 
 // ---- An executable without a header ----
 
-// Of the executable, sorted by `code`; empty if it has a header. Written under
-// `lock` by the first cfi_cache_new, then never again: whoever has a cache may
-// read it.
+// Of the executable; empty if it has a header. Written under `lock` by the
+// first cfi_cache_new, then never again: whoever has a cache may read it.
 static struct {
     struct lock lock;
     bool made;
-    struct fde_place *places;
-    size_t count, room;
+    struct cfi_places all;
 } executable;
 
 // The code that an entry of .eh_frame is about; false: it is none, or a CIE.
@@ -196,16 +190,22 @@ static bool read_code(const struct dl_phdr_info *info, struct reader entry,
     return !entry.bad;
 }
 
-static int list_places(struct dl_phdr_info *info, size_t size, void *arg)
+static int by_code(const void *left, const void *right)
 {
-    const ElfW(Shdr) *section = arg;
-    struct reader frames = segment_at(info, info->dlpi_addr + section->sh_addr);
+    const struct cfi_fde_place *a = left, *b = right;
+
+    return a->code < b->code ? -1 : a->code > b->code;
+}
+
+void cfi_places_list(struct cfi_places *places, const struct dl_phdr_info *info,
+                     uintptr_t section, size_t size)
+{
+    struct reader frames = segment_at(info, section);
     uintptr_t code;
 
-    (void)size;
     if (frames.bad)
-        return 1;
-    frames = reader_part(&frames, section->sh_size);
+        return;
+    frames = reader_part(&frames, size);
     while (reader_left(&frames) > 4) { // I2
         uintptr_t at = (uintptr_t)frames.at;
         struct reader entry = cfi_entry(&frames);
@@ -213,11 +213,22 @@ static int list_places(struct dl_phdr_info *info, size_t size, void *arg)
             break;
         if (!read_code(info, entry, &code))
             continue;
-        if (!grow(&executable.places, &executable.room, executable.count + 1,
-                  sizeof *executable.places))
+        if (!grow(&places->places, &places->room, places->count + 1,
+                  sizeof *places->places))
             break;
-        executable.places[executable.count++] = (struct fde_place){code, at};
+        places->places[places->count++] = (struct cfi_fde_place){code, at};
     }
+    if (places->count > 0)
+        qsort(places->places, places->count, sizeof *places->places, by_code);
+}
+
+static int list_places(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    const ElfW(Shdr) *section = arg;
+
+    (void)size;
+    cfi_places_list(&executable.all, info, info->dlpi_addr + section->sh_addr,
+                    section->sh_size);
     return 1; // the executable is the first
 }
 
@@ -229,13 +240,6 @@ static int has_header(struct dl_phdr_info *info, size_t size, void *arg)
     for (int i = 0; i < info->dlpi_phnum; i++)
         *ret_has |= info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME;
     return 1; // the executable is the first
-}
-
-static int by_code(const void *left, const void *right)
-{
-    const struct fde_place *a = left, *b = right;
-
-    return a->code < b->code ? -1 : a->code > b->code;
 }
 
 static void list_executable(void)
@@ -250,9 +254,6 @@ static void list_executable(void)
     if (section != NULL)
         dl_iterate_phdr(list_places, (void *)section);
     elf_file_close(&file);
-    if (executable.count > 0)
-        qsort(executable.places, executable.count, sizeof *executable.places,
-              by_code);
 }
 
 static void prepare_executable(void)
@@ -264,23 +265,23 @@ static void prepare_executable(void)
     lock_release(&executable.lock);
 }
 
-// For a pc of a module without a header: nothing, if it is not the executable.
-static enum cfi_kind search_executable(const struct dl_phdr_info *info,
-                                       struct search *s)
+// For a pc of a module without a header: nothing, if its FDEs are not listed.
+static enum cfi_kind search_places(const struct dl_phdr_info *info,
+                                   struct search *s)
 {
     size_t low = 0;
-    size_t high = executable.count;
+    size_t high = s->places->count;
 
     while (low < high) { // entries before low begin at or before the pc
         size_t middle = low + (high - low) / 2;
-        if (executable.places[middle].code <= s->pc)
+        if (s->places->places[middle].code <= s->pc)
             low = middle + 1;
         else
             high = middle;
     }
     if (low == 0)
         return CFI_NONE;
-    struct reader fde = segment_at(info, executable.places[low - 1].fde);
+    struct reader fde = segment_at(info, s->places->places[low - 1].fde);
     return fde.bad ? CFI_NONE : read_fde(info, s, fde);
 }
 
@@ -430,8 +431,8 @@ static int look(struct dl_phdr_info *info, size_t size, void *arg)
             s->kind = read_hdr(info, s, &info->dlpi_phdr[i]);
             return 1;
         }
-    if (s->cache->modules == NULL)
-        s->kind = search_executable(info, s);
+    if (s->places != NULL)
+        s->kind = search_places(info, s);
     return 1;
 }
 
@@ -446,6 +447,7 @@ static void look_far(const struct cfi_cache *cache, struct search *s)
             continue;
         s->pc += m->here;
         s->counted = true;
+        s->places = &m->places;
         (void)look(&info, sizeof info, s);
         if (s->function != 0)
             s->function -= m->here;
@@ -455,6 +457,7 @@ static void look_far(const struct cfi_cache *cache, struct search *s)
 
 static void look_up(struct search *s)
 {
+    s->places = &executable.all;
     if (s->cache->modules != NULL)
         look_far(s->cache, s);
     else
@@ -532,11 +535,12 @@ struct cfi_cache *cfi_cache_new(void)
 }
 
 struct cfi_cache *cfi_cache_new_for(const struct cfi_module *modules,
-                                    size_t count)
+                                    size_t count, const struct space *space)
 {
     struct cfi_cache *cache = cfi_cache_new();
 
     if (cache != NULL) {
+        cache->space = space;
         cache->modules = modules;
         cache->module_count = count;
     }
@@ -561,6 +565,12 @@ enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
     if (kind == CFI_FULL)
         *ret_row = cache->program.row;
     return kind;
+}
+
+size_t cfi_memory(const struct cfi_cache *cache, uintptr_t address, void *to,
+                  size_t bytes)
+{
+    return space_read(cache->space, address, to, bytes);
 }
 
 uintptr_t cfi_function(struct cfi_cache *cache, uintptr_t pc)

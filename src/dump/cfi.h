@@ -20,7 +20,10 @@
 
 #include <link.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "dump/space.h"
 
 // Registers by their DWARF numbers; all others (vectors, flags) are ignored.
 #if defined(__x86_64__)
@@ -87,12 +90,25 @@ struct cfi_rule {
     bool fp_by_fp;
 };
 
+// Where an FDE is, by where its code begins.
+struct cfi_fde_place {
+    uintptr_t code;
+    uintptr_t fde;
+};
+
+// Those of a module that has no .eh_frame_hdr, sorted by `code`.
+struct cfi_places {
+    struct cfi_fde_place *places; // owned
+    size_t count, room;
+};
+
 // A module of another process, and where its readable segments lie here.
 struct cfi_module {
     uintptr_t start;          // there
     uintptr_t end;            //
     uintptr_t here;           // address here minus address there
     struct dl_phdr_info info; // of the copy here
+    struct cfi_places places; // in the copy; only without .eh_frame_hdr
 };
 
 struct cfi_cache;
@@ -101,10 +117,16 @@ struct cfi_cache;
 // memory. The caller owns it.
 struct cfi_cache *cfi_cache_new(void);
 
-// One whose pcs are another process's. The modules are the caller's, and
-// outlive it.
+// One whose pcs are another process's, with that one's memory. The modules and
+// the space are the caller's, and outlive it.
 struct cfi_cache *cfi_cache_new_for(const struct cfi_module *modules,
-                                    size_t count);
+                                    size_t count, const struct space *space);
+
+// Lists the FDEs of a module for want of .eh_frame_hdr: `section` is where its
+// .eh_frame lies here, of `size` bytes. Bounded by its segments. Incomplete when
+// out of memory.
+void cfi_places_list(struct cfi_places *places, const struct dl_phdr_info *info,
+                     uintptr_t section, size_t size);
 
 // Frees a cache; NULL is allowed.
 void cfi_cache_free(struct cfi_cache *cache);
@@ -121,6 +143,11 @@ const struct cfi_rule *cfi_find(struct cfi_cache *cache, uintptr_t pc);
 // returned is CFI_FULL.
 enum cfi_kind cfi_read(struct cfi_cache *cache, uintptr_t pc,
                        struct cfi_row *ret_row);
+
+// Copies memory of the process whose pcs these are, as far as it is there; how
+// many bytes.
+size_t cfi_memory(const struct cfi_cache *cache, uintptr_t address, void *to,
+                  size_t bytes);
 
 // Where the code that CFI describes together with `pc` begins: its function,
 // or the part of it that was set apart. 0: there is no CFI for it.

@@ -94,13 +94,17 @@ static int read_headers(struct elf_file *file)
 
 int elf_file_open(struct elf_file *file, const char *path)
 {
-    // What is no plain file is not to be waited for.
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat about;
 
-    if (fd < 0) {
-        *file = (struct elf_file){.fd = -1};
+    *file = (struct elf_file){.fd = -1};
+    if (stat(path, &about) != 0)
         return -errno;
-    }
+    port_filled(&about, sizeof about);
+    if (!S_ISREG(about.st_mode)) // to open another may wait, or do something
+        return -ENOEXEC;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
     return elf_file_open_at(file, fd);
 }
 
@@ -241,4 +245,15 @@ uint64_t elf_file_fingerprint(const struct elf_file *file)
     uint64_t hash = elf_fingerprint(file->segments, count, table, size);
     free(table);
     return hash;
+}
+
+bool elf_file_is(const struct elf_file *file, const char *build_id,
+                 uint64_t fingerprint)
+{
+    if (build_id == NULL)
+        return elf_file_fingerprint(file) == fingerprint;
+    char *id = elf_file_build_id(file);
+    bool same = id != NULL && strcmp(id, build_id) == 0;
+    free(id);
+    return same;
 }

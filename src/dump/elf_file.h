@@ -51,4 +51,9 @@ uint64_t elf_file_fingerprint(const struct elf_file *file);
 uint64_t elf_fingerprint(const ElfW(Phdr) * segments, size_t count,
                          const void *table, size_t table_size);
 
+// Whether a file is of the version that has a build-id, or, where that is NULL,
+// a fingerprint.
+bool elf_file_is(const struct elf_file *file, const char *build_id,
+                 uint64_t fingerprint);
+
 #endif

@@ -18,8 +18,6 @@
 
 #include <stddef.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum { WORD = sizeof(uintptr_t), RECORD_ALIGN = 16 };
 
@@ -31,19 +29,10 @@ enum calls { CALLS_NOBODY, CALLS_OTHER, CALLS_PERHAPS, CALLS_IT };
 
 // The function whose record is looked for, up to where it stands.
 struct callee {
+    const struct cfi_cache *cache;
     uintptr_t start;
     uintptr_t pc;
 };
-
-// How many bytes could be read.
-static size_t read_memory(uintptr_t address, void *to, size_t bytes)
-{
-    struct iovec local = {.iov_base = to, .iov_len = bytes};
-    struct iovec remote = {.iov_base = (void *)address, .iov_len = bytes};
-    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-
-    return got < 0 ? 0 : (size_t)got;
-}
 
 #if defined(__x86_64__)
 
@@ -55,22 +44,22 @@ static uintptr_t relative(uintptr_t next, const uint8_t *offset)
     return next + (uintptr_t)(intptr_t)off;
 }
 
-static uintptr_t word_of(uintptr_t slot)
+static uintptr_t word_of(const struct callee *callee, uintptr_t slot)
 {
     uintptr_t found;
 
-    return read_memory(slot, &found, WORD) == WORD ? found : 0;
+    return cfi_memory(callee->cache, slot, &found, WORD) == WORD ? found : 0;
 }
 
 // Where a jump of the linker's table leads: [endbr64] [bnd] jmp *offset(%rip);
 // any other code leads to itself.
-static uintptr_t follow_table(uintptr_t at)
+static uintptr_t follow_table(const struct callee *callee, uintptr_t at)
 {
     static const uint8_t ENDBR64[] = {0xf3, 0x0f, 0x1e, 0xfa};
     uint8_t code[16];
     size_t i = 0;
 
-    if (read_memory(at, code, sizeof code) < sizeof code)
+    if (cfi_memory(callee->cache, at, code, sizeof code) < sizeof code)
         return at;
     if (memcmp(code, ENDBR64, sizeof ENDBR64) == 0)
         i += sizeof ENDBR64;
@@ -78,14 +67,14 @@ static uintptr_t follow_table(uintptr_t at)
         i++;
     if (code[i] != 0xff || code[i + 1] != 0x25)
         return at;
-    return word_of(relative(at + i + 6, code + i + 2));
+    return word_of(callee, relative(at + i + 6, code + i + 2));
 }
 
 // Whether the code has a jump, with a condition or without, into the callee.
 static bool jumps_into(uintptr_t at, const struct callee *callee)
 {
     uint8_t code[CODE_MAX];
-    size_t size = read_memory(at, code, sizeof code);
+    size_t size = cfi_memory(callee->cache, at, code, sizeof code);
 
     for (size_t i = 1; i + 4 < size; i++) {
         uintptr_t target = relative(at + i + 5, code + i + 1);
@@ -98,7 +87,7 @@ static bool jumps_into(uintptr_t at, const struct callee *callee)
 
 static enum calls judge(uintptr_t target, const struct callee *callee)
 {
-    target = follow_table(target);
+    target = follow_table(callee, target);
     return target == callee->start || jumps_into(target, callee) ? CALLS_IT
                                                                  : CALLS_OTHER;
 }
@@ -117,10 +106,11 @@ static enum calls whom_calls(uintptr_t ra, const struct callee *callee)
 {
     uint8_t code[7];
 
-    if (read_memory(ra - sizeof code, code, sizeof code) < sizeof code)
+    if (cfi_memory(callee->cache, ra - sizeof code, code, sizeof code) <
+        sizeof code)
         return CALLS_NOBODY;
     if (code[1] == 0xff && code[2] == 0x15) // call *offset(%rip)
-        return judge(word_of(relative(ra, code + 3)), callee);
+        return judge(word_of(callee, relative(ra, code + 3)), callee);
     if (code[2] == 0xe8)
         return judge(relative(ra, code + 3), callee);
     return is_indirect(code + sizeof code) ? CALLS_PERHAPS : CALLS_NOBODY;
@@ -132,7 +122,8 @@ static enum calls whom_calls(uintptr_t ra, const struct callee *callee)
 {
     uint32_t code;
 
-    if (read_memory(ra - sizeof code, &code, sizeof code) < sizeof code)
+    if (cfi_memory(callee->cache, ra - sizeof code, &code, sizeof code) <
+        sizeof code)
         return CALLS_NOBODY;
     if (code >> 26 == 0x25) { // bl
         intptr_t off = (intptr_t)((uint64_t)code << 38) >> 36;
@@ -216,7 +207,7 @@ int fp_search_unwind(struct cfi_cache *cache, const struct unwind_regs *regs,
 
     if (ret_result->end != UNWIND_NO_REG)
         return kept;
-    struct callee callee = {.start = cfi_function(cache, pc), .pc = pc};
+    struct callee callee = {cache, cfi_function(cache, pc), pc};
     hunt.regs.valid |= (uint64_t)1 << CFI_FP;
     kept = callee.start == 0 ? 0 : try_records(&hunt, &callee);
     if (kept > 0)

@@ -382,6 +382,7 @@ void model_free_modules(struct model_module *modules, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         free(modules[i].path);
+        free(modules[i].file);
         free(modules[i].build_id);
     }
     free(modules);

@@ -135,6 +135,7 @@ struct model_finding {
 // A loaded module at the time of the dump.
 struct model_module {
     char *path;           // owned
+    char *file;           // owned: where it can be had if not there, or NULL
     char *build_id;       // owned, hex, or NULL
     uintptr_t bias;       // load address minus link address
     uintptr_t start;      // first mapped byte
@@ -145,8 +146,9 @@ struct model_module {
 // How a dump came about.
 enum model_method {
     MODEL_IN_PROCESS,
-    MODEL_PTRACE, // from outside, with the whole process stopped
-    MODEL_CORE,   // from a core file
+    MODEL_PTRACE,    // from outside, with the whole process stopped
+    MODEL_UNSTOPPED, // from outside, while it ran on
+    MODEL_CORE,      // from a core file
 };
 
 struct extra;

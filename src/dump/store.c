@@ -432,24 +432,6 @@ uint32_t store_holding(struct store *store, const struct holding *holding)
     return put(store, &store->holdings, holding, 1);
 }
 
-uint64_t store_held(const struct store *store)
-{
-    uint64_t count = load_relaxed(&store->holdings.count); // a figure
-
-    return count < store->holdings.room ? count : store->holdings.room;
-}
-
-void store_forget_held(struct store *store, uint64_t first, uint32_t slot)
-{
-    uint64_t count = store_held(store);
-
-    for (uint64_t i = first; i < count; i++) {
-        struct holding *holding = item(&store->holdings, i);
-        if (holding->slot == slot)
-            holding->slot = WEFT_NONE;
-    }
-}
-
 uint32_t store_channel(struct store *store, const struct model_channel *channel)
 {
     return put(store, &store->channels, channel, 1);

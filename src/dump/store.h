@@ -135,11 +135,6 @@ uint32_t store_choice(struct store *store, const struct model_choice *choice,
 uint32_t store_find_object(const struct store *store, uintptr_t address);
 uint32_t store_object(struct store *store, const struct model_object *found);
 
-// How many holdings there are; and that a slot has none of those from the
-// `first` on, which it was found to have too late.
-uint64_t store_held(const struct store *store);
-void store_forget_held(struct store *store, uint64_t first, uint32_t slot);
-
 // Where a slot's record goes.
 struct record *store_record(struct store *store, uint32_t slot);
 

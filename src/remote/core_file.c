@@ -39,6 +39,11 @@ static struct core_file *core_of(struct target *target)
     return container_of(target, struct core_file, target);
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 // ---- Memory ----
 
 static size_t read_space(const struct space *space, uintptr_t address, void *to,
@@ -71,7 +76,7 @@ static struct target_thread *find_thread(struct core_file *core, int tid)
               sizeof *target->threads))
         return NULL;
     target->threads[target->thread_count] =
-        (struct target_thread){.tid = tid, .call = -1};
+        (struct target_thread){.tid = tid, .inner_tid = tid, .call = -1};
     return &target->threads[target->thread_count++];
 }
 
@@ -101,7 +106,7 @@ static int add_status(struct core_file *core, const char *bytes, size_t size)
     struct target_thread *thread = find_thread(core, status.pr_pid);
     if (thread == NULL)
         return -ENOMEM;
-    thread->stopped = true;
+    thread->stopped = thread->standing = true;
     memcpy(&thread->user, status.pr_reg, sizeof thread->user);
     regs_of_user(&thread->user, &thread->regs);
     read_call(thread);
@@ -133,8 +138,14 @@ static int add_saved_threads(struct core_file *core, const char *bytes,
         struct target_thread *thread = find_thread(core, saved.tid);
         if (thread == NULL)
             return -ENOMEM;
-        thread->stopped &= saved.stopped;
-        thread->in_call = saved.in_call;
+        thread->inner_tid = saved.inner_tid;
+        thread->in_call = saved.in_call != 0;
+        if (!thread->standing && saved.standing != 0) {
+            thread->standing = true;
+            thread->regs =
+                (struct unwind_regs){.pc = saved.pc, .valid = 1u << CFI_SP};
+            thread->regs.reg[CFI_SP] = saved.sp;
+        }
         thread->call = (long)saved.call;
         memcpy(thread->args, saved.args, sizeof thread->args);
     }
@@ -247,6 +258,9 @@ static int add_ours(struct core_file *core, const struct note *note)
         break;
     case SAVED_FDS:
         core->fds = text;
+        break;
+    case SAVED_NAMES:
+        core->names = text;
         break;
     case SAVED_THREADS:
         return add_saved_threads(core, note->bytes, note->size);
@@ -364,22 +378,48 @@ static FILE *open_maps(struct target *target)
                               : fmemopen(core->maps, strlen(core->maps), "r");
 }
 
-// What comes after its number in the list of descriptors.
-static char *read_descriptor(struct target *target, int fd)
+// What comes after a number in a list; its length in *ret_length. NULL: it is
+// not there.
+static const char *find_number(const struct core_file_text *list, int number,
+                               size_t *ret_length)
 {
-    const struct core_file_text *fds = &core_of(target)->fds;
-    size_t at = 0;
-
-    while (at < fds->size) {
-        const char *line = fds->bytes + at;
-        size_t length = strnlen(line, fds->size - at);
+    for (size_t at = 0; at < list->size;) {
+        const char *line = list->bytes + at;
+        size_t length = strnlen(line, list->size - at);
         char *end;
-        if (strtol(line, &end, 10) == fd && end > line && *end == ' ' &&
-            end < line + length)
-            return strndup(end + 1, (size_t)(line + length - end - 1));
+        if (strtol(line, &end, 10) == number && end > line && *end == ' ' &&
+            end < line + length) {
+            *ret_length = (size_t)(line + length - end - 1);
+            return end + 1;
+        }
         at += length + 1;
     }
     return NULL;
+}
+
+static char *read_descriptor(struct target *target, int fd)
+{
+    size_t length;
+    const char *name = find_number(&core_of(target)->fds, fd, &length);
+
+    return name == NULL ? NULL : strndup(name, length);
+}
+
+static void read_name(struct target *target, int tid, char *ret_name)
+{
+    size_t length;
+    const char *name = find_number(&core_of(target)->names, tid, &length);
+
+    snprintf(ret_name, 16, "%.*s", name == NULL ? 0 : (int)least(length, 15),
+             name == NULL ? "" : name);
+}
+
+static bool is_still(const struct target *target,
+                     const struct target_thread *thread)
+{
+    (void)target;
+    (void)thread;
+    return true;
 }
 
 static char *copy_text(const struct core_file_text *text, const char *otherwise)
@@ -441,8 +481,10 @@ static const struct target_kind CORE = {
     .stop = stop,
     .resume = resume,
     .moment = read_moment,
+    .still = is_still,
     .maps = open_maps,
     .descriptor = read_descriptor,
+    .thread_name = read_name,
     .describe = describe,
     .missing = missing,
 };
@@ -534,7 +576,7 @@ int core_file_open(struct core_file *core, const char *path, const char *exe)
         .target = {.space = {.read = read_space, .read_many = read_spans},
                    .kind = &CORE,
                    .method = MODEL_CORE,
-                   .still = true,
+                   .frozen = true,
                    .memory = -1},
         .file = {.fd = -1},
     };

@@ -21,7 +21,7 @@ struct core_file {
     size_t note_count;
     size_t thread_room;
     char *maps; // the mappings, as text; owned
-    struct core_file_text exe, host, args, fds;
+    struct core_file_text exe, host, args, fds, names;
     struct saved_moment moment; // version 0: it is no saved dump
     uintptr_t headers;          // where the executable's lie (AT_PHDR)
     int64_t written_ns;         // when the file was

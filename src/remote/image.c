@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/grow.h"
 #include "base/list.h"
+#include "base/lock.h"
 #include "remote/modules.h"
 
 // What the core has of a file without a build-id must be equal to it.
@@ -25,11 +25,13 @@ struct image_file {
     struct elf_file elf; // if it is open
     bool open;
     const char *distrust; // why it is not, or NULL
-    bool wanted;          // something of it was asked for, in vain
+    atomic_u32 wanted;    // something of it was asked for, in vain; relaxed:
+                          // set by several threads, read when they ended
 };
 
-// Ranges of pages, as they were asked for.
+// Ranges of pages, as they were asked for, by several threads.
 struct image_lost {
+    struct lock lock;
     struct {
         uintptr_t first, end; // numbers of pages
     } * ranges;
@@ -87,11 +89,14 @@ static void lose(const struct image *image, uintptr_t address, size_t bytes)
     struct image_lost *lost = image->lost;
     uintptr_t page = port_page_size();
 
-    if (!grow(&lost->ranges, &lost->room, lost->count + 1,
-              sizeof *lost->ranges))
-        return; // told short
-    lost->ranges[lost->count].first = address / page;
-    lost->ranges[lost->count++].end = (address + bytes - 1) / page + 1;
+    lock_acquire(&lost->lock);
+    // Without memory it is told short.
+    if (grow(&lost->ranges, &lost->room, lost->count + 1,
+             sizeof *lost->ranges)) {
+        lost->ranges[lost->count].first = address / page;
+        lost->ranges[lost->count++].end = (address + bytes - 1) / page + 1;
+    }
+    lock_release(&lost->lock);
 }
 
 static int by_address(const void *left, const void *right)
@@ -136,7 +141,7 @@ char *image_lost_files(const struct image *image)
         return NULL;
     for (size_t i = 0; i < image->file_count; i++) {
         const struct image_file *file = &image->files[i];
-        if (file->wanted && shown++ < LOST_FILES_SHOWN)
+        if (load_relaxed(&file->wanted) && shown++ < LOST_FILES_SHOWN)
             fprintf(to, "%s%s %s", shown > 1 ? "; " : "", file->path,
                     file->distrust);
     }
@@ -193,7 +198,8 @@ static size_t read_mapping(const struct image *image, uintptr_t address,
         got =
             read_file(&file->elf, mapping->offset + (address - mapping->begin),
                       to, least(bytes, mapping->end - address));
-    file->wanted |= !file->open && is_file(file);
+    if (!file->open && is_file(file))
+        store_relaxed(&file->wanted, 1);
     return got;
 }
 
@@ -368,17 +374,10 @@ static const char *compare(const struct image *image,
 static void open_file(struct image *image, struct image_file *file,
                       uintptr_t begin)
 {
-    struct stat about;
+    int error = is_file(file) ? elf_file_open(&file->elf, file->path) : -ENOENT;
 
-    // Nothing but a plain file is opened, for a core may name any.
-    if (!is_file(file) || stat(file->path, &about) != 0 ||
-        !S_ISREG(about.st_mode)) {
-        file->distrust = "is gone";
-        return;
-    }
-    int error = elf_file_open(&file->elf, file->path);
     if (error != 0) {
-        file->distrust = "cannot be read";
+        file->distrust = error == -ENOENT ? "is gone" : "cannot be read";
         return;
     }
     file->distrust = compare(image, &file->elf, begin);
@@ -402,7 +401,7 @@ void image_open_files(struct image *image)
     }
     image->lost->count = 0; // what was asked for so far was a try
     for (size_t i = 0; i < image->file_count; i++)
-        image->files[i].wanted = false;
+        store_relaxed(&image->files[i].wanted, 0);
 }
 
 const char *image_distrust(const struct image *image, uintptr_t address)

@@ -197,8 +197,31 @@ static void add_fingerprint(const struct module *m,
     about->fingerprint = elf_fingerprint(m->segments, m->count, table, size);
 }
 
+// Without .eh_frame_hdr, as in many static executables: where .eh_frame lies is
+// said by the section headers alone, which only the file has.
+static void list_places(const struct module *m,
+                        const struct model_module *about,
+                        struct cfi_module *code)
+{
+    struct elf_file file;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (m->segments[i].p_type == PT_GNU_EH_FRAME)
+            return;
+    if (elf_file_open(&file, about->file != NULL ? about->file : about->path) !=
+        0)
+        return;
+    const ElfW(Shdr) *section = elf_file_section(&file, ".eh_frame");
+    if (section != NULL &&
+        elf_file_is(&file, about->build_id, about->fingerprint))
+        cfi_places_list(&code->places, &code->info,
+                        code->info.dlpi_addr + section->sh_addr,
+                        section->sh_size);
+    elf_file_close(&file);
+}
+
 static int add(struct modules *modules, size_t *room, size_t *code_room,
-               const struct module *m, const char *path)
+               const struct module *m, char *path, char *file)
 {
     size_t need = modules->count + 1;
 
@@ -206,20 +229,21 @@ static int add(struct modules *modules, size_t *room, size_t *code_room,
         !grow(&modules->code, code_room, need, sizeof *modules->code))
         return -ENOMEM;
     struct model_module *about = &modules->about[modules->count];
-    *about = (struct model_module){.path = strdup(path),
+    *about = (struct model_module){.path = path,
+                                   .file = file,
                                    .bias = m->bias,
                                    .start = m->bias + m->low,
                                    .end = m->bias + m->high};
-    if (about->path == NULL || !copy_code(m, &modules->code[modules->count])) {
-        free(about->path);
+    struct cfi_module *code = &modules->code[modules->count];
+    if (!copy_code(m, code))
         return -ENOMEM;
-    }
     modules->count++;
     for (size_t i = 0; i < m->count; i++)
         if (m->segments[i].p_type == PT_NOTE)
             read_notes(modules, m, &m->segments[i], about);
     if (about->build_id == NULL)
-        add_fingerprint(m, &modules->code[modules->count - 1], about);
+        add_fingerprint(m, code, about);
+    list_places(m, about, code);
     return 0;
 }
 
@@ -251,8 +275,28 @@ static bool parse(char *line, uintptr_t *ret_begin, char **ret_path)
     return at[0] == '/' || strcmp(at, "[vdso]") == 0;
 }
 
-static int read_all(struct modules *modules, const struct space *space,
-                    FILE *file)
+// Its strings are `modules`' only if it is added.
+static int add_named(struct modules *modules, size_t rooms[2],
+                     const struct module *m, struct target *target,
+                     const char *name)
+{
+    size_t before = modules->count;
+    char *path = strdup(name);
+    char *file = NULL;
+    int error = path == NULL ? -ENOMEM : 0;
+
+    if (error == 0 && target->kind->file != NULL)
+        error = target->kind->file(target, name, before == 0, &file);
+    if (error == 0)
+        error = add(modules, &rooms[0], &rooms[1], m, path, file);
+    if (modules->count == before) {
+        free(path);
+        free(file);
+    }
+    return error;
+}
+
+static int read_all(struct modules *modules, struct target *target, FILE *maps)
 {
     size_t rooms[2] = {0};
     char *line = NULL;
@@ -260,21 +304,24 @@ static int read_all(struct modules *modules, const struct space *space,
     char *path;
     int error = 0;
 
-    while (error == 0 && getline(&line, &size, file) > 0) {
-        struct module m = {.space = space};
+    while (error == 0 && getline(&line, &size, maps) > 0) {
+        struct module m = {.space = &target->space};
         if (parse(line, &m.begin, &path) && read_header(&m) && read_bounds(&m))
-            error = add(modules, &rooms[0], &rooms[1], &m, path);
+            error = add_named(modules, rooms, &m, target, path);
     }
     free(line);
     return error;
 }
 
-int modules_read(struct modules *modules, const struct space *space, FILE *maps)
+int modules_read(struct modules *modules, struct target *target)
 {
+    FILE *maps = target->kind->maps(target);
+
     *modules = (struct modules){0};
-    int error = read_all(modules, space, maps);
-    if (error != 0)
-        modules_free(modules);
+    if (maps == NULL)
+        return -errno;
+    int error = read_all(modules, target, maps);
+    (void)fclose(maps);
     return error;
 }
 
@@ -304,9 +351,36 @@ void modules_free(struct modules *modules)
         port_unreserve((void *)(code->start + code->here),
                        code->end - code->start);
         free((void *)(uintptr_t)code->info.dlpi_phdr);
+        free(code->places.places);
     }
     free(modules->code);
-    if (modules->about != NULL)
-        model_free_modules(modules->about, modules->count);
+    model_free_modules(modules->about, modules->count);
     *modules = (struct modules){0};
+}
+
+// ---- In a dump ----
+
+static bool copy_text(const char *text, char **ret_copy)
+{
+    *ret_copy = text == NULL ? NULL : strdup(text);
+    return text == NULL || *ret_copy != NULL;
+}
+
+int modules_describe(const struct modules *modules, struct weft_dump *dump)
+{
+    dump->modules = calloc(modules->count + 1, sizeof *dump->modules);
+    if (dump->modules == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < modules->count; i++) {
+        const struct model_module *from = &modules->about[i];
+        struct model_module *to = &dump->modules[i];
+        *to = *from;
+        dump->module_count++;
+        bool path = copy_text(from->path, &to->path);
+        bool file = copy_text(from->file, &to->file);
+        bool id = copy_text(from->build_id, &to->build_id);
+        if (!path || !file || !id)
+            return -ENOMEM;
+    }
+    return 0;
 }

@@ -6,12 +6,10 @@
 #ifndef WEFT_REMOTE_MODULES_H
 #define WEFT_REMOTE_MODULES_H
 
-#include <stdio.h>
-
 #include "dump/beacon.h"
 #include "dump/cfi.h"
 #include "dump/model.h"
-#include "dump/space.h"
+#include "remote/target.h"
 
 struct modules {
     struct model_module *about; // the executable first
@@ -21,15 +19,15 @@ struct modules {
     bool has_beacon;
 };
 
-// Reads them by the lines of a file as /proc/PID/maps. 0 or -ENOMEM.
-int modules_read(struct modules *modules, const struct space *space,
-                 FILE *maps);
+// Reads those of a process. 0 or -errno.
+int modules_read(struct modules *modules, struct target *target);
+void modules_free(struct modules *modules);
 
 // The build-id of the one whose first mapping begins there, as hex, owned by
 // the caller; NULL: it has none, or cannot be read.
 char *modules_build_id(const struct space *space, uintptr_t begin);
 
-// `about` may have been handed on, and is then NULL.
-void modules_free(struct modules *modules);
+// Copies what is known of them to a dump. 0 or -ENOMEM.
+int modules_describe(const struct modules *modules, struct weft_dump *dump);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/grow.h"
 #include "base/list.h"
+#include "base/lock.h"
 #include "dump/beacon.h"
 
 enum { BUFFER = 1 << 20, BLOCK = 4096 };
@@ -25,6 +26,13 @@ enum { BUFFER = 1 << 20, BLOCK = 4096 };
 struct range {
     uintptr_t begin, end;
     uint64_t offset;
+};
+
+// Numbers, and what each is called.
+struct list_text {
+    char *bytes;
+    size_t size;
+    FILE *to;
 };
 
 struct recorded {
@@ -37,9 +45,8 @@ struct recorded {
     bool has_moment;
     char *maps;
     size_t maps_size;
-    char *fds;
-    size_t fds_size;
-    FILE *fds_to;
+    struct list_text fds, names;
+    struct lock lock; // guards ranges and the buffer: several threads read
     char buffer[BUFFER];
 };
 
@@ -112,14 +119,16 @@ static void keep(struct recorder *recorder, uintptr_t address,
 
     if (size == 0)
         return;
-    if (!grow(&r->ranges, &r->range_room, r->range_count + 1,
-              sizeof *r->ranges)) {
+    lock_acquire(&r->lock);
+    if (grow(&r->ranges, &r->range_room, r->range_count + 1,
+             sizeof *r->ranges)) {
+        r->ranges[r->range_count++] =
+            (struct range){address, address + size, position(recorder)};
+        append(recorder, bytes, size);
+    } else {
         r->error = ENOMEM;
-        return;
     }
-    r->ranges[r->range_count++] =
-        (struct range){address, address + size, position(recorder)};
-    append(recorder, bytes, size);
+    lock_release(&r->lock);
 }
 
 static size_t read_space(const struct space *space, uintptr_t address, void *to,
@@ -225,8 +234,35 @@ static char *read_descriptor(struct target *target, int fd)
     char *name = recorder->from->kind->descriptor(recorder->from, fd);
 
     if (name != NULL)
-        fprintf(recorder->recorded->fds_to, "%d %s%c", fd, name, 0);
+        fprintf(recorder->recorded->fds.to, "%d %s%c", fd, name, 0);
     return name;
+}
+
+static void read_name(struct target *target, int tid, char *ret_name)
+{
+    struct recorder *recorder = recorder_of(target);
+
+    recorder->from->kind->thread_name(recorder->from, tid, ret_name);
+    fprintf(recorder->recorded->names.to, "%d %s%c", tid, ret_name, 0);
+}
+
+static bool is_still(const struct target *target,
+                     const struct target_thread *thread)
+{
+    const struct recorder *recorder =
+        container_of(target, struct recorder, target);
+
+    return recorder->from->kind->still(recorder->from, thread);
+}
+
+static int find_file(struct target *target, const char *path, bool is_exe,
+                     char **ret_file)
+{
+    struct target *from = recorder_of(target)->from;
+
+    return from->kind->file == NULL
+               ? 0
+               : from->kind->file(from, path, is_exe, ret_file);
 }
 
 static int describe(struct target *target, struct weft_dump *dump)
@@ -240,12 +276,28 @@ static const struct target_kind RECORDING = {
     .stop = stop,
     .resume = resume,
     .moment = read_moment,
+    .still = is_still,
     .maps = open_maps,
+    .file = find_file,
     .descriptor = read_descriptor,
+    .thread_name = read_name,
     .describe = describe,
 };
 
 // ---- Begin and end ----
+
+static bool text_init(struct list_text *text)
+{
+    text->to = open_memstream(&text->bytes, &text->size);
+    return text->to != NULL;
+}
+
+static void text_deinit(struct list_text *text)
+{
+    if (text->to != NULL)
+        (void)fclose(text->to);
+    free(text->bytes);
+}
 
 int recorder_init(struct recorder *recorder, struct target *from, int fd)
 {
@@ -253,7 +305,7 @@ int recorder_init(struct recorder *recorder, struct target *from, int fd)
         .target = {.space = {.read = read_space, .read_many = read_spans},
                    .kind = &RECORDING,
                    .method = from->method,
-                   .still = true,
+                   .frozen = true,
                    .pid = from->pid,
                    .living = from->living,
                    .memory = -1},
@@ -264,9 +316,8 @@ int recorder_init(struct recorder *recorder, struct target *from, int fd)
     if (recorder->recorded == NULL)
         return -ENOMEM;
     struct recorded *r = recorder->recorded;
-    r->fds_to = open_memstream(&r->fds, &r->fds_size);
     r->written = BLOCK; // room for the header
-    return r->fds_to == NULL ? -ENOMEM : 0;
+    return text_init(&r->fds) && text_init(&r->names) ? 0 : -ENOMEM;
 }
 
 void recorder_deinit(struct recorder *recorder)
@@ -275,9 +326,8 @@ void recorder_deinit(struct recorder *recorder)
 
     if (r == NULL)
         return;
-    if (r->fds_to != NULL)
-        (void)fclose(r->fds_to);
-    free(r->fds);
+    text_deinit(&r->fds);
+    text_deinit(&r->names);
     free(r->maps);
     free(r->ranges);
     free(r);
@@ -321,8 +371,12 @@ static void write_threads(const struct target *target, FILE *to)
         if (thread->stopped)
             write_status(to, thread);
         saved[i] = (struct saved_thread){.tid = thread->tid,
+                                         .inner_tid = thread->inner_tid,
                                          .stopped = thread->stopped,
                                          .in_call = thread->in_call,
+                                         .standing = thread->standing,
+                                         .pc = thread->regs.pc,
+                                         .sp = thread->regs.reg[CFI_SP],
                                          .call = thread->call};
         memcpy(saved[i].args, thread->args, sizeof saved[i].args);
     }
@@ -456,7 +510,8 @@ static void write_facts(struct recorder *recorder, const struct weft_dump *dump,
     if (dump->exe != NULL)
         write_note(to, BEACON_OWNER, SAVED_EXE, dump->exe, strlen(dump->exe));
     write_note(to, BEACON_OWNER, SAVED_HOST, dump->host, strlen(dump->host));
-    write_note(to, BEACON_OWNER, SAVED_FDS, r->fds, r->fds_size);
+    write_note(to, BEACON_OWNER, SAVED_FDS, r->fds.bytes, r->fds.size);
+    write_note(to, BEACON_OWNER, SAVED_NAMES, r->names.bytes, r->names.size);
 }
 
 static size_t write_notes(struct recorder *recorder,
@@ -467,7 +522,7 @@ static size_t write_notes(struct recorder *recorder,
     size_t size = 0;
     FILE *to = open_memstream(&bytes, &size);
 
-    if (to == NULL || fflush(r->fds_to) != 0) {
+    if (to == NULL || fflush(r->fds.to) != 0 || fflush(r->names.to) != 0) {
         r->error = ENOMEM;
         return 0;
     }

@@ -16,6 +16,7 @@ enum saved_note {
     SAVED_ARGS,           // each ended by zero
     SAVED_FDS,            // each its number, a blank, what it is, and zero
     SAVED_THREADS,        // struct saved_thread each
+    SAVED_NAMES,          // of threads, as SAVED_FDS
 };
 
 enum { SAVED_VERSION = 1 };
@@ -33,9 +34,12 @@ struct saved_moment {
 
 struct saved_thread {
     int32_t tid;
+    int32_t inner_tid; // in its own PID namespace
     uint8_t stopped;
     uint8_t in_call;
-    uint8_t zero[2];
+    uint8_t standing; // where: `pc` and `sp`, or NT_PRSTATUS if it was stopped
+    uint8_t zero[5];
+    uint64_t pc, sp;
     int64_t call;
     uint64_t args[6];
 };

@@ -5,7 +5,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,24 +18,13 @@
 #include "base/grow.h"
 #include "base/list.h"
 #include "dump/process.h"
+#include "remote/refusal.h"
 #include "remote/regs.h"
 
 enum { IOV_AT_ONCE = 512 };
 
 static const int64_t STOP_NS = 250 * 1000000;
 static const int64_t STOP_STEP_NS = 20000;
-
-__attribute__((format(printf, 3, 4))) static int fail(struct target *target,
-                                                      int error,
-                                                      const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(target->problem, sizeof target->problem, format, args);
-    va_end(args);
-    return -error;
-}
 
 // ---- Memory ----
 
@@ -47,7 +36,7 @@ static size_t read_space(const struct space *space, uintptr_t address, void *to,
     struct iovec remote = {.iov_base = (void *)address, .iov_len = bytes};
     ssize_t got = process_vm_readv(target->living, &local, 1, &remote, 1, 0);
 
-    if (got < 0) // a kernel without it
+    if (got < 0) // a kernel, or a filter, that does not have it
         got = pread(target->memory, to, bytes, (off_t)address);
     return got < 0 ? 0 : (size_t)got;
 }
@@ -68,6 +57,11 @@ static size_t read_some(const struct target *target, struct span *spans,
     ssize_t got = process_vm_readv(target->living, local, n, remote, n, 0);
     size_t left = got < 0 ? 0 : (size_t)got;
     size_t done = 0;
+    if (got < 0) { // a kernel, or a filter, that does not have it
+        spans[0].bytes = read_space(&target->space, spans[0].address,
+                                    spans[0].to, spans[0].bytes);
+        return 1;
+    }
     while (done < n && left >= spans[done].bytes)
         left -= spans[done++].bytes;
     if (done < n)
@@ -84,7 +78,7 @@ static void read_spans(const struct space *space, struct span *spans,
         done += read_some(target, spans + done, count - done);
 }
 
-// ---- Who may ----
+// ---- Opening ----
 
 // A small file of the kernel's, ended by zero; how much of it, or -1.
 static ssize_t read_text(const char *path, char *ret_text, size_t room)
@@ -99,31 +93,15 @@ static ssize_t read_text(const char *path, char *ret_text, size_t room)
     return size;
 }
 
-static int read_number(const char *path)
+static int refuse(struct target *target, int error, bool readable)
 {
-    char text[32];
+    struct refusal refusal;
 
-    return read_text(path, text, sizeof text) <= 0
-               ? -1
-               : (int)strtol(text, NULL, 10);
-}
-
-static int explain_refusal(struct target *target, int error)
-{
-    int scope = read_number("/proc/sys/kernel/yama/ptrace_scope");
-
-    if (error == ESRCH || error == ENOENT)
-        return fail(target, ESRCH, "there is no process %d", target->pid);
-    if (error == EPERM && scope > 0)
-        return fail(target, error,
-                    "the system lets no process be traced but by its parent "
-                    "(kernel.yama.ptrace_scope is %d): run this as root",
-                    scope);
-    if (error == EPERM || error == EACCES)
-        return fail(target, error,
-                    "it is another user's, has capabilities that this command "
-                    "lacks, or is being debugged: run this as root, and alone");
-    return fail(target, error, "%s", strerror(error));
+    refusal_read(&refusal, target->pid);
+    refusal.readable = readable;
+    refusal.error = error;
+    refusal_explain(&refusal, target->problem, sizeof target->problem);
+    return -error;
 }
 
 // By a thread that has memory: the first may have ended before the others.
@@ -132,6 +110,7 @@ static int open_memory(struct target *target)
     char path[64];
     struct dirent *entry;
     int error = ESRCH;
+    char byte;
 
     snprintf(path, sizeof path, "/proc/%d/task", target->pid);
     DIR *dir = opendir(path);
@@ -146,23 +125,44 @@ static int open_memory(struct target *target)
         target->memory = open(path, O_RDONLY | O_CLOEXEC);
         if (target->memory < 0)
             error = errno;
+        else if (pread(target->memory, &byte, 1, 0) == 0) {
+            (void)close(target->memory); // it has none: it has ended
+            target->memory = -1;
+        }
     }
     closedir(dir);
     return target->memory < 0 ? error : 0;
+}
+
+// Whether threads have other numbers there.
+static bool is_elsewhere(int pid)
+{
+    char path[64], own[64] = "", theirs[64] = "";
+
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", pid);
+    return readlink("/proc/self/ns/pid", own, sizeof own - 1) > 0 &&
+           readlink(path, theirs, sizeof theirs - 1) > 0 &&
+           strcmp(own, theirs) != 0;
 }
 
 static const struct target_kind LIVING;
 
 int target_open(struct target *target, int pid)
 {
+    struct refusal refusal;
+
     *target =
         (struct target){.space = {.read = read_space, .read_many = read_spans},
                         .kind = &LIVING,
                         .method = MODEL_PTRACE,
                         .pid = pid,
                         .memory = -1};
-    int error = open_memory(target);
-    return error == 0 ? 0 : explain_refusal(target, error);
+    refusal_read(&refusal, pid);
+    int error = refusal.thread_of != 0 ? ESRCH : open_memory(target);
+    if (error != 0)
+        return refuse(target, error, false);
+    target->elsewhere = is_elsewhere(pid);
+    return 0;
 }
 
 void target_close(struct target *target)
@@ -170,24 +170,35 @@ void target_close(struct target *target)
     target_resume(target);
     if (target->memory >= 0)
         (void)close(target->memory);
+    target->memory = -1;
 }
 
-// ---- Stopping ----
+// ---- One thread ----
 
-static void read_call(struct target *target, struct target_thread *thread)
+// "running", or number, arguments, sp and pc of a system call that it sits in,
+// or -1, sp and pc of one that stands elsewhere.
+static void read_call(const struct target *target, struct target_thread *thread)
 {
     char path[64];
     char text[256];
     char *at = text;
+    uintptr_t sp, pc;
 
     snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", target->pid,
              thread->tid);
     if (read_text(path, text, sizeof text) <= 0)
         return;
     thread->call = strtol(text, &at, 10);
-    thread->in_call = at != text && thread->call >= 0;
+    if (at == text)
+        return;
+    thread->in_call = thread->call >= 0;
     for (int i = 0; thread->in_call && i < 6; i++)
         thread->args[i] = strtoull(at, &at, 16);
+    sp = strtoull(at, &at, 16);
+    pc = strtoull(at, &at, 16);
+    thread->regs = (struct unwind_regs){.pc = pc, .valid = 1u << CFI_SP};
+    thread->regs.reg[CFI_SP] = sp;
+    thread->standing = sp != 0;
 }
 
 static void read_regs(struct target_thread *thread)
@@ -195,13 +206,48 @@ static void read_regs(struct target_thread *thread)
     struct iovec into = {.iov_base = &thread->user,
                          .iov_len = sizeof thread->user};
 
-    if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &into) == 0)
-        regs_of_user(&thread->user, &thread->regs);
+    if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &into) != 0)
+        return;
+    thread->standing = true;
+    regs_of_user(&thread->user, &thread->regs);
+}
+
+// The last number in its line of them is that of its own namespace.
+static int inner_tid(const struct target *target, int tid)
+{
+    char path[64];
+    char text[4096];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/status", target->pid, tid);
+    if (!target->elsewhere || read_text(path, text, sizeof text) <= 0)
+        return tid;
+    char *line = strstr(text, "\nNSpid:");
+    if (line == NULL)
+        return tid;
+    line++;
+    line[strcspn(line, "\n")] = '\0';
+    const char *last = strrchr(line, '\t');
+    return last == NULL ? tid : (int)strtol(last, NULL, 10);
 }
 
 static bool is_known(const struct target *target, int tid)
 {
-    return target_thread(target, tid) != NULL;
+    for (size_t i = 0; i < target->thread_count; i++)
+        if (target->threads[i].tid == tid)
+            return true;
+    return false;
+}
+
+static struct target_thread *add_thread(struct target *target, int tid)
+{
+    if (!grow(&target->threads, &target->thread_room, target->thread_count + 1,
+              sizeof *target->threads))
+        return NULL;
+    struct target_thread *thread = &target->threads[target->thread_count++];
+    *thread = (struct target_thread){
+        .tid = tid, .inner_tid = inner_tid(target, tid), .call = -1};
+    read_call(target, thread);
+    return thread;
 }
 
 // As the kernel names it: 'R', 'S', 'D', ...; 'X' if it is gone.
@@ -217,94 +263,116 @@ static char state_of(const struct target *target, int tid)
     return name_end == NULL || name_end[1] == '\0' ? 'X' : name_end[2];
 }
 
-static bool has_ended(const struct target *target, int tid)
+// ---- All of them ----
+
+// Calls a function for each that is not yet known; how many there were, or
+// -errno.
+static int for_new(struct target *target,
+                   int (*act)(struct target *target, int tid))
 {
-    return strchr("ZX", state_of(target, tid)) != NULL;
+    char path[64];
+    struct dirent *entry;
+    int error = 0;
+    int count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/task", target->pid);
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return -errno;
+    while (error == 0 && (entry = readdir(dir)) != NULL) {
+        int tid = (int)strtol(entry->d_name, NULL, 10);
+        if (tid <= 0 || is_known(target, tid))
+            continue;
+        error = act(target, tid);
+        count++;
+    }
+    closedir(dir);
+    return error == 0 ? count : error;
+}
+
+static int look_at(struct target *target, int tid)
+{
+    return add_thread(target, tid) == NULL ? -ENOMEM : 0;
+}
+
+int target_look(struct target *target)
+{
+    return for_new(target, look_at) < 0 ? -ENOMEM : 0;
+}
+
+// Asks a thread to stop. What it does in a call of the system is read before,
+// while it is undisturbed.
+static int seize(struct target *target, int tid)
+{
+    struct target_thread *thread = add_thread(target, tid);
+
+    if (thread == NULL)
+        return -ENOMEM;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) {
+        int error = errno;
+        return strchr("ZX", state_of(target, tid)) != NULL ? 0 : -error;
+    }
+    thread->seized = true;
+    (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+    return 0;
 }
 
 // Whether a thread that has not stopped so far will do so soon. One that waits
 // for a disk, say, does not; it changes nothing until then, either.
-static bool may_stop(const struct target *target, int tid, int64_t asked_ns)
+static bool may_stop(const struct target *target, int tid, int64_t deadline_ns)
 {
-    return port_now() < asked_ns + STOP_NS ||
+    return port_now() < deadline_ns ||
            strchr("DZX", state_of(target, tid)) == NULL;
 }
 
 // It may stop because of a signal, too, that has come before our asking: that
 // is handed on when it goes on.
 static void await_stop(const struct target *target,
-                       struct target_thread *thread)
+                       struct target_thread *thread, int64_t deadline_ns)
 {
-    int64_t asked_ns = port_now();
     atomic_u32 never = 0;
     int status = 0;
     int got;
 
     while (((got = waitpid(thread->tid, &status, __WALL | WNOHANG)) == 0 ||
             (got < 0 && errno == EINTR)) &&
-           may_stop(target, thread->tid, asked_ns))
+           may_stop(target, thread->tid, deadline_ns))
         (void)port_futex_wait(&never, 0, port_now() + STOP_STEP_NS);
     thread->stopped = got == thread->tid && WIFSTOPPED(status);
     if (thread->stopped && status >> 16 == 0)
         thread->signal = WSTOPSIG(status);
-}
-
-// Asks a thread to stop; others may begin and end meanwhile.
-static int seize(struct target *target, int tid, size_t *room)
-{
-    if (!grow(&target->threads, room, target->thread_count + 1,
-              sizeof *target->threads))
-        return ENOMEM;
-    struct target_thread *thread = &target->threads[target->thread_count++];
-    *thread = (struct target_thread){.tid = tid, .call = -1};
-    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) {
-        int error = errno;
-        return has_ended(target, tid) ? 0 : error;
-    }
-    read_call(target, thread); // while it is undisturbed
-    (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-    await_stop(target, thread);
     if (thread->stopped)
         read_regs(thread);
-    return 0;
 }
 
-// All threads that are not yet; false: there was none.
-static int seize_new(struct target *target, size_t *room, bool *ret_some)
+// They were asked one after the other, and come at the same time: so many
+// threads, even such as cannot come, cost the time of one.
+static int stop_new(struct target *target, size_t first)
 {
-    char path[64];
-    struct dirent *entry;
-    int error = 0;
+    int count = for_new(target, seize);
+    int64_t deadline_ns = port_now() + STOP_NS;
 
-    snprintf(path, sizeof path, "/proc/%d/task", target->pid);
-    DIR *dir = opendir(path);
-    if (dir == NULL)
-        return errno;
-    *ret_some = false;
-    while (error == 0 && (entry = readdir(dir)) != NULL) {
-        int tid = (int)strtol(entry->d_name, NULL, 10);
-        if (tid <= 0 || is_known(target, tid))
-            continue;
-        error = seize(target, tid, room);
-        *ret_some = true;
-    }
-    closedir(dir);
-    return error;
+    for (size_t i = first; i < target->thread_count; i++)
+        if (target->threads[i].seized)
+            await_stop(target, &target->threads[i], deadline_ns);
+    return count;
 }
 
 int target_stop(struct target *target)
 {
-    size_t room = 0;
-    bool some = true;
-    int error = 0;
+    sigset_t all;
+    int count;
 
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &target->signals);
     target->stopped_ns = port_now();
-    while (error == 0 && some)
-        error = seize_new(target, &room, &some);
-    if (error == 0)
+    do // a thread not yet stopped may start others
+        count = stop_new(target, target->thread_count);
+    while (count > 0);
+    if (count == 0)
         return 0;
     target_resume(target);
-    return explain_refusal(target, error);
+    return refuse(target, -count, true);
 }
 
 void target_resume(struct target *target)
@@ -313,23 +381,46 @@ void target_resume(struct target *target)
         if (target->threads[i].stopped)
             (void)ptrace(PTRACE_DETACH, target->threads[i].tid, NULL,
                          (void *)(intptr_t)target->threads[i].signal);
-    target->thread_count = 0;
+    target->thread_count = target->thread_room = 0;
     free(target->threads);
     target->threads = NULL;
-    if (target->stopped_ns != 0)
-        target->stood_ns = port_now() - target->stopped_ns;
+    if (target->stopped_ns == 0)
+        return;
+    target->stood_ns = port_now() - target->stopped_ns;
     target->stopped_ns = 0;
+    (void)sigprocmask(SIG_SETMASK, &target->signals, NULL);
 }
 
-const struct target_thread *target_thread(const struct target *target, int tid)
+const struct target_thread *target_thread(const struct target *target,
+                                          int inner_tid)
 {
     for (size_t i = 0; i < target->thread_count; i++)
-        if (target->threads[i].tid == tid)
+        if (target->threads[i].inner_tid == inner_tid)
             return &target->threads[i];
     return NULL;
 }
 
+bool target_still(const struct target *target,
+                  const struct target_thread *thread)
+{
+    struct target_thread now = {.tid = thread->tid, .call = -1};
+
+    if (thread->stopped)
+        return true;
+    read_call(target, &now);
+    return now.standing == thread->standing && now.call == thread->call &&
+           now.regs.pc == thread->regs.pc &&
+           now.regs.reg[CFI_SP] == thread->regs.reg[CFI_SP] &&
+           memcmp(now.args, thread->args, sizeof now.args) == 0;
+}
+
 // ---- What it says ----
+
+static int stop(struct target *target)
+{
+    return target->method == MODEL_UNSTOPPED ? target_look(target)
+                                             : target_stop(target);
+}
 
 static void read_moment(struct target *target, struct target_moment *ret_moment)
 {
@@ -347,9 +438,31 @@ static FILE *open_maps(struct target *target)
     return fopen(path, "re");
 }
 
+// As the process sees it: it may have been removed, or lie in another mount
+// namespace.
+static int find_file(struct target *target, const char *path, bool is_exe,
+                     char **ret_file)
+{
+    int size = is_exe
+                   ? asprintf(ret_file, "/proc/%d/exe", target->pid)
+                   : asprintf(ret_file, "/proc/%d/root%s", target->pid, path);
+
+    return size < 0 ? -ENOMEM : 0;
+}
+
 static char *read_descriptor(struct target *target, int fd)
 {
     return process_descriptor(target->pid, fd);
+}
+
+static void read_name(struct target *target, int tid, char *ret_name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", target->pid, tid);
+    ret_name[0] = '\0';
+    (void)read_text(path, ret_name, 16);
+    ret_name[strcspn(ret_name, "\n")] = '\0';
 }
 
 static int describe(struct target *target, struct weft_dump *dump)
@@ -358,10 +471,13 @@ static int describe(struct target *target, struct weft_dump *dump)
 }
 
 static const struct target_kind LIVING = {
-    .stop = target_stop,
+    .stop = stop,
     .resume = target_resume,
+    .still = target_still,
     .moment = read_moment,
     .maps = open_maps,
+    .file = find_file,
     .descriptor = read_descriptor,
+    .thread_name = read_name,
     .describe = describe,
 };

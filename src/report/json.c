@@ -93,6 +93,7 @@ static void put_capture(struct json_view *view)
     static const char *const methods[] = {
         [MODEL_IN_PROCESS] = "in-process",
         [MODEL_PTRACE] = "ptrace",
+        [MODEL_UNSTOPPED] = "none",
         [MODEL_CORE] = "core",
     };
     const weft_dump *dump = view->dump;

@@ -45,9 +45,7 @@ static bool has_id(const struct elf_file *file, const char *expected)
 static bool is_version(const struct elf_file *file,
                        const struct model_module *module)
 {
-    if (module->build_id)
-        return has_id(file, module->build_id);
-    return elf_file_fingerprint(file) == module->fingerprint;
+    return elf_file_is(file, module->build_id, module->fingerprint);
 }
 
 // The checksum of gdb's debug links: the CRC-32 of zip files, by the byte.
@@ -240,7 +238,10 @@ void module_file_find(struct module_file *file,
 {
     *file = (struct module_file){0};
     // An executable that was replaced or removed can be had while it runs.
-    bool found = running && try_module(file, module, "/proc/self/exe");
+    const char *sure = running ? "/proc/self/exe" : NULL;
+    if (module->file != NULL)
+        sure = module->file;
+    bool found = sure != NULL && try_module(file, module, sure);
     if (!found && module->path[0] == '/')
         found = try_module(file, module, module->path);
     if (!found)

@@ -41,7 +41,7 @@ static void print_process(struct view *view)
 
     str_add_name(line, program_name(dump), false, 30);
     str_addf(line, "  pid %d", dump->pid);
-    if (dump->host) {
+    if (dump->host && dump->host[0] != '\0') {
         str_add(line, " on ");
         str_add_name(line, dump->host, false, 20);
     }
@@ -119,6 +119,10 @@ static void add_pause(struct str *line, const weft_dump *dump)
         str_add(line, "; from a core file");
         return;
     }
+    if (dump->method == MODEL_UNSTOPPED) {
+        str_add(line, "; the process was not stopped");
+        return;
+    }
     str_add(line, dump->method == MODEL_PTRACE
                       ? "; the process was stopped for "
                       : "; workers were stopped for ");
@@ -137,6 +141,13 @@ static void print_quality(struct view *view)
     str_add(line, ", all took ");
     str_add_time(line, dump->total_ns);
     view_end_line(view);
+    if (dump->method == MODEL_UNSTOPPED) {
+        str_add(line, "         ");
+        add_words(view, "each task is true by itself; what several of them say "
+                        "of each other may be of different moments, and no "
+                        "finding is proven");
+        view_end_line(view);
+    }
     if (dump->problem) {
         str_style(line, STYLE_WARNING);
         str_add(line, "missing:");

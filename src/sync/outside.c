@@ -12,8 +12,8 @@
 #include "sync/object.h"
 
 static struct lock lock;
-static struct list outsiders = {&outsiders, &outsiders}; // I1
-static uint64_t last_serial;                             // under lock
+struct list outside_all = {&outside_all, &outside_all}; // I1
+static uint64_t last_serial;                            // under lock
 
 static void describe(struct outsider *o, const struct wait *wait)
 {
@@ -55,7 +55,7 @@ void outside_enter(struct outsider *outsider, const struct wait *wait,
         memcpy(outsider->runtime_name, runtime->name, WEFT_NAME_MAX);
     lock_acquire(&lock);
     outsider->serial = ++last_serial;
-    list_push_back(&outsiders, &outsider->link); // I1
+    list_push_back(&outside_all, &outsider->link); // I1
     lock_release(&lock);
 }
 
@@ -71,7 +71,8 @@ size_t outside_copy(struct outsider *copies, size_t room)
     size_t count = 0;
 
     lock_acquire(&lock);
-    for (struct list *at = outsiders.next; at != &outsiders; at = at->next) {
+    for (struct list *at = outside_all.next; at != &outside_all;
+         at = at->next) {
         if (count < room)
             copies[count] = *container_of(at, struct outsider, link);
         count++;
@@ -85,7 +86,7 @@ bool outside_lasts(uint64_t serial)
     bool lasts = false;
 
     lock_acquire(&lock);
-    for (struct list *at = outsiders.next; at != &outsiders; at = at->next)
+    for (struct list *at = outside_all.next; at != &outside_all; at = at->next)
         lasts |= container_of(at, struct outsider, link)->serial == serial;
     lock_release(&lock);
     return lasts;

@@ -11,6 +11,9 @@
 
 struct wait;
 
+// The list, for those who read it from outside the process.
+extern struct list outside_all;
+
 // One thread, on its own stack. All of it is constant while it is enlisted,
 // but for `link`, which the list's lock guards.
 struct outsider {

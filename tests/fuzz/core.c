@@ -79,10 +79,9 @@ static int stop(struct target *target)
     uintptr_t sp = atomic_load(&stuck_sp);
 
     must(thread);
-    thread->stopped = true;
-    thread->in_call = true;
+    thread->stopped = thread->standing = thread->in_call = true;
     // Whichever worker it is: each is tried for the task that runs.
-    thread->tid = target->pid;
+    thread->tid = thread->inner_tid = target->pid;
 #if defined(__x86_64__)
     thread->call = SYS_clock_nanosleep;
     thread->user.rsp = sp;
@@ -126,6 +125,20 @@ static char *read_descriptor(struct target *target, int fd)
     return strdup("socket:[4711]");
 }
 
+static bool is_still(const struct target *target,
+                     const struct target_thread *thread)
+{
+    (void)target;
+    (void)thread;
+    return true;
+}
+
+static void read_name(struct target *target, int tid, char *ret_name)
+{
+    (void)target;
+    snprintf(ret_name, 16, "thread %d", tid);
+}
+
 static int describe(struct target *target, struct weft_dump *dump)
 {
     (void)target;
@@ -151,8 +164,10 @@ static const struct target_kind OWN = {
     .stop = stop,
     .resume = resume,
     .moment = read_moment,
+    .still = is_still,
     .maps = open_maps,
     .descriptor = read_descriptor,
+    .thread_name = read_name,
     .describe = describe,
 };
 
@@ -167,7 +182,7 @@ static int find_runner(weft_runtime *runtime)
 
 static void save_own(int fd)
 {
-    weft_dump *dump = NULL;
+    struct remote_dumps dumps;
     struct recorder recorder;
 
     make_module();
@@ -178,12 +193,11 @@ static void save_own(int fd)
         .pid = find_runner(stuck_start()),
     };
     must(recorder_init(&recorder, &target, fd) == 0);
-    int error = remote_take(&recorder.target, &dump);
+    int error = remote_take(&recorder.target, NULL, &dumps);
     if (error != 0)
         fprintf(stderr, "%s\n", recorder.target.problem);
     must(error == 0);
-    must(dump->task_count == STUCK_TASKS && dump->complete);
-    must(recorder_finish(&recorder, dump) == 0);
+    must(recorder_finish(&recorder, dumps.dumps[0]) == 0);
 }
 
 // ---- The saved dump ----
@@ -325,12 +339,14 @@ static void print(const weft_dump *dump, unsigned how)
 }
 
 // What is not damaged must be read as it was.
-static void check_sound(int error, const char *problem, const weft_dump *dump)
+static void check_sound(int error, const char *problem,
+                        const struct remote_dumps *dumps)
 {
-    if (error != 0 || !dump->complete)
-        fprintf(stderr, "%s\n", error != 0 ? problem : dump->problem);
-    must(error == 0 && dump->complete);
-    must(dump->task_count == STUCK_TASKS);
+    if (error != 0 || !dumps->dumps[0]->complete)
+        fprintf(stderr, "%s\n",
+                error != 0 ? problem : dumps->dumps[0]->problem);
+    must(error == 0 && dumps->count == 1 && dumps->dumps[0]->complete);
+    must(dumps->dumps[0]->task_count == STUCK_TASKS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -338,7 +354,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input in = {data, size};
     unsigned how = (unsigned)input_number(&in, 1);
     struct core_file core;
-    weft_dump *dump = NULL;
+    struct remote_dumps dumps = {0};
     char path[64];
 
     if (sound == NULL)
@@ -349,13 +365,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", file_fd);
     int error = core_file_open(&core, path, NULL);
     if (error == 0)
-        error = remote_take(&core.target, &dump);
+        error = remote_take(&core.target, NULL, &dumps);
     must(error == 0 || core.target.problem[0] != '\0');
     if (size <= 1 && !(how & WHOLE_FILE))
-        check_sound(error, core.target.problem, dump);
+        check_sound(error, core.target.problem, &dumps);
     core_file_close(&core);
-    if (error == 0 && (how & PRINTED) == PRINTED)
-        print(dump, how);
-    weft_dump_free(dump);
+    for (size_t i = 0; i < dumps.count; i++)
+        if ((how & PRINTED) == PRINTED)
+            print(dumps.dumps[i], how);
+    remote_free(&dumps);
     return 0;
 }
