@@ -4,7 +4,7 @@
 // The lists that these stand in are read while the process stands, whoever
 // holds their locks. Of a process that is not stopped only those threads can be
 // placed that sit in a system call, and a list may change while it is walked:
-// so every walk is bounded, and what is no number of a thread there is left out.
+// so every walk is bounded, and what is no number of a thread is left out.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
