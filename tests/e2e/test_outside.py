@@ -3,8 +3,8 @@
 #
 # A key-value server deadlocks, and its dump by pid must say what its own dump,
 # by signal, says. It is stopped, stripped, rebuilt with other structures; the
-# command is killed in the middle, and refused. tests/outside has programs in states
-# of their own, linked in several ways. Prints TAP.
+# command is killed in the middle, and refused. tests/outside has programs in
+# states of their own, linked in several ways. Prints TAP.
 import ctypes
 import json
 import os
