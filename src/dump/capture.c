@@ -496,10 +496,12 @@ static bool is_still(const struct reading *r)
            word == load_relaxed(&r->copy.state); // a copy's
 }
 
-// What it holds and its labels are not in the bytes: they were read after them.
+// What it holds, its labels and the clauses of its select are not in the bytes:
+// they were read after them.
 static bool reads_beyond(const struct reading *r)
 {
     return r->copy.held != NULL || r->extra.label_count > 0 ||
+           r->shape.choice != WEFT_NONE ||
            r->far->size < (uintptr_t)r->copy.top - (uintptr_t)r->copy.sp;
 }
 

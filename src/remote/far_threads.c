@@ -4,7 +4,7 @@
 // The lists that these stand in are read while the process stands, whoever
 // holds their locks. Of a process that is not stopped only those threads can be
 // placed that sit in a system call, and a list may change while it is walked:
-// so every walk is bounded, and what is no number of a thread there is left out.
+// so every walk is bounded, and what is no number of a thread is left out.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,7 +260,7 @@ static int add_outsider(struct far_runtime *far, uintptr_t at, size_t *room)
     struct outsider copy;
 
     if (!space_read_all(&far->target->space, at, &copy, sizeof copy) ||
-        copy.kind > WEFT_WAIT_WAITGROUP)
+        copy.kind > WEFT_WAIT_SELECT)
         return 0;
     const struct target_thread *thread = target_thread(far->target, copy.tid);
     struct model_thread *m = thread == NULL ? NULL : new_thread(far, room);

@@ -3,8 +3,8 @@
 #
 # A key-value server deadlocks, and its dump by pid must say what its own dump,
 # by signal, says. It is stopped, stripped, rebuilt with other structures; the
-# command is killed in the middle, and refused. outside.c has programs in states
-# of their own, linked in several ways. Prints TAP.
+# command is killed in the middle, and refused. tests/outside has programs in
+# states of their own, linked in several ways. Prints TAP.
 import ctypes
 import json
 import os
@@ -22,7 +22,7 @@ import time
 TREE = os.environ.get("WEFT_TREE", "build/release")
 WEFT = os.path.join(TREE, "src", "weft")
 SERVER = os.path.join(TREE, "examples", "kv-server")
-OUTSIDE = os.path.join(TREE, "tests", "e2e", "outside")
+OUTSIDE = os.path.join(TREE, "tests", "outside", "outside")
 WAIT_S = 30
 KILLS = 40
 NOBODY = 65534
@@ -74,7 +74,7 @@ class Server:
 
 
 class Outside:
-    """A program of outside.c in one of its states."""
+    """A program of tests/outside in one of its states."""
 
     def __init__(self, *state, program=OUTSIDE, before=(), **options):
         self.process = subprocess.Popen(

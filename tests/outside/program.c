@@ -1,4 +1,4 @@
-// outside.c -- For test_outside.py: programs in states that are hard to look
+// program.c -- For test_outside.py: programs in states that are hard to look
 // into, by the name of the state. Each prints a line when it is in it.
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "outside_locks.h"
+#include "locks.h"
 
 enum { MANY_READY = 20 };
 
