@@ -123,8 +123,8 @@ struct cfi_cache *cfi_cache_new_for(const struct cfi_module *modules,
                                     size_t count, const struct space *space);
 
 // Lists the FDEs of a module for want of .eh_frame_hdr: `section` is where its
-// .eh_frame lies here, of `size` bytes. Bounded by its segments. Incomplete when
-// out of memory.
+// .eh_frame lies here, of `size` bytes. Bounded by its segments. Out of memory
+// it is incomplete.
 void cfi_places_list(struct cfi_places *places, const struct dl_phdr_info *info,
                      uintptr_t section, size_t size);
 

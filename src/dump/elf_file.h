@@ -14,7 +14,8 @@ struct elf_file {
     int fd;
     uint64_t size;
     ElfW(Ehdr) header;
-    ElfW(Phdr) * segments; // header.e_phnum; owned
+    ElfW(Phdr) * segments; // segment_count; owned
+    size_t segment_count;
     ElfW(Shdr) * sections; // section_count; owned
     size_t section_count;  // 0: the file has no sections
     char *names;           // of the sections; owned, or NULL
@@ -23,6 +24,9 @@ struct elf_file {
 
 // Opens a file of this machine's kind. 0, or -errno; -ENOEXEC: another kind.
 int elf_file_open(struct elf_file *file, const char *path);
+
+// The same by a descriptor, which is the file's from then on, even on error.
+int elf_file_open_at(struct elf_file *file, int fd);
 void elf_file_close(struct elf_file *file);
 
 // A part of the file with a zero after it, owned by the caller. NULL: it is not
@@ -46,7 +50,6 @@ char *elf_notes_build_id(const char *notes, size_t size, size_t align);
 uint64_t elf_file_fingerprint(const struct elf_file *file);
 uint64_t elf_fingerprint(const ElfW(Phdr) * segments, size_t count,
                          const void *table, size_t table_size);
-
 
 // Whether a file is of the version that has a build-id, or, where that is NULL,
 // a fingerprint.

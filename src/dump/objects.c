@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "dump/unchecked.h"
 #include "sync/channel.h"
 #include "sync/clause.h"
 #include "sync/object.h"
@@ -122,7 +123,7 @@ static void add_peers(const struct picture *picture,
         ret_peers->ids[i] = id;
     }
     ret_peers->last_ns = picture_ago(picture, from->last);
-    ret_peers->more = from->more;
+    ret_peers->more = any_bool(&from->more);
 }
 
 static uint32_t find_channel(const struct picture *picture, const void *at,

@@ -4,7 +4,7 @@
 // The lists that these stand in are read while the process stands, whoever
 // holds their locks. Of a process that is not stopped only those threads can be
 // placed that sit in a system call, and a list may change while it is walked:
-// so every walk is bounded, and what is no number of a thread there is left out.
+// so every walk is bounded, and what is no number of a thread is left out.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,6 @@
 
 #include "dump/calls.h"
 #include "dump/fp_search.h"
-#include "dump/process.h"
 #include "remote/far.h"
 #include "sync/outside.h"
 
@@ -47,7 +46,7 @@ static const char *unwind_thread(struct far_runtime *far,
     };
 
     memory.hi &= ~(uintptr_t)(sizeof(uintptr_t) - 1);
-    if (!target_still(far->target, thread))
+    if (!far->target->kind->still(far->target, thread))
         return "it ran on while its stack was read";
     int kept = (has_fp ? unwind : fp_search_unwind)(
         reader->cache, &thread->regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL,
@@ -96,7 +95,8 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
     running.stack = (struct model_stack){.end = WEFT_STACK_UNKNOWN};
     running.error = why_no_stack(far, thread);
     far->unplaced += thread == NULL || !thread->standing;
-    if (running.copy.top == NULL || running.copy.stack_class > STACK_CLASS_MAX ||
+    if (running.copy.top == NULL ||
+        running.copy.stack_class > STACK_CLASS_MAX ||
         !space_read_all(&far->target->space, (uintptr_t)running.copy.top,
                         &running.top, offsetof(struct task_top, fiber))) {
         (void)add_relaxed(&far->failed, 1);
@@ -104,12 +104,10 @@ void far_threads_add_running(struct far_runtime *far, uint32_t slot)
     }
     if (thread != NULL && thread->standing &&
         is_on_stack(&running.copy, thread)) {
-        running.error =
-            unwind_thread(far, thread, (uintptr_t)running.copy.top,
-                          running.pcs, &running.stack);
-        running.stack_used =
-            (uint32_t)((uintptr_t)stack_high(&running.copy) -
-                       thread->regs.reg[CFI_SP]);
+        running.error = unwind_thread(far, thread, (uintptr_t)running.copy.top,
+                                      running.pcs, &running.stack);
+        running.stack_used = (uint32_t)((uintptr_t)stack_high(&running.copy) -
+                                        thread->regs.reg[CFI_SP]);
     }
     capture_running(&far->picture, &running);
 }
@@ -128,7 +126,7 @@ static uint64_t task_id(const struct far_runtime *far, const void *slot)
 
 static void add_worker(struct far_runtime *far, uint32_t index)
 {
-    const struct worker *worker = &far->workers[index];    // copies
+    const struct worker *worker = &far->workers[index];   // copies
     const struct queue *queue = &far->cores[index].queue; //
     int tid = (int)load_relaxed(&worker->tid);
     const struct target_thread *thread = target_thread(far->target, tid);
@@ -160,8 +158,7 @@ static void add_worker(struct far_runtime *far, uint32_t index)
 
 // ---- Threads that are no workers ----
 
-static struct model_thread *new_thread(struct far_runtime *far,
-                                       size_t *room)
+static struct model_thread *new_thread(struct far_runtime *far, size_t *room)
 {
     struct weft_dump *dump = far->dump;
 
@@ -178,20 +175,6 @@ static struct model_thread *new_thread(struct far_runtime *far,
     return &dump->threads[dump->thread_count++];
 }
 
-static void read_name(const struct far_runtime *far, struct model_thread *m)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", far->target->pid,
-             m->shown.tid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return;
-    if (fgets(m->name, sizeof m->name, file) != NULL)
-        m->name[strcspn(m->name, "\n")] = '\0';
-    (void)fclose(file);
-}
-
 static void read_call(const struct far_runtime *far,
                       const struct target_thread *thread,
                       struct model_thread *m)
@@ -206,7 +189,8 @@ static void read_call(const struct far_runtime *far,
     if (fd_arg < 0)
         return;
     m->shown.syscall_fd = (int)thread->args[fd_arg];
-    m->fd_name = process_descriptor(far->target->pid, m->shown.syscall_fd);
+    m->fd_name =
+        far->target->kind->descriptor(far->target, m->shown.syscall_fd);
 }
 
 // Where it stands, and what the kernel says of it.
@@ -221,7 +205,7 @@ static void place_thread(struct far_runtime *far,
     m->shown.tid = thread->tid;
     m->shown.timeout_in_ns = WEFT_NEVER;
     m->shown.syscall_fd = -1;
-    read_name(far, m);
+    far->target->kind->thread_name(far->target, thread->tid, m->name);
     read_call(far, thread, m);
     if (thread->standing)
         error = unwind_thread(far, thread, UINTPTR_MAX, pcs, &stack);
@@ -240,8 +224,7 @@ static int add_pool_thread(struct far_runtime *far, uintptr_t at, size_t *room)
         return thread == NULL ? 0 : -ENOMEM;
     place_thread(far, thread, m);
     m->shown.kind = WEFT_THREAD_POOL;
-    m->shown.state =
-        copy.fn == NULL ? WEFT_THREAD_IDLE : WEFT_THREAD_CALLING;
+    m->shown.state = copy.fn == NULL ? WEFT_THREAD_IDLE : WEFT_THREAD_CALLING;
     m->shown.state_ns = picture_ago(&far->picture, copy.since);
     m->shown.task = copy.task;
     m->shown.fn_pc = copy.fn == NULL ? 0 : (uintptr_t)copy.fn + 1; // model.h
@@ -277,7 +260,7 @@ static int add_outsider(struct far_runtime *far, uintptr_t at, size_t *room)
     struct outsider copy;
 
     if (!space_read_all(&far->target->space, at, &copy, sizeof copy) ||
-        copy.kind > WEFT_WAIT_WAITGROUP)
+        copy.kind > WEFT_WAIT_SELECT)
         return 0;
     const struct target_thread *thread = target_thread(far->target, copy.tid);
     struct model_thread *m = thread == NULL ? NULL : new_thread(far, room);

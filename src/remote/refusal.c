@@ -73,8 +73,8 @@ static void read_stat(struct refusal *r)
     if (!read_of(r->pid, "stat", text))
         return;
     const char *at = strrchr(text, ')');
-    if (at == NULL || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %u", &state,
-                             &flags) != 2)
+    if (at == NULL ||
+        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
         return;
     r->kernel = (flags & KERNEL_THREAD) != 0;
     r->ended = state == 'Z' || state == 'X';

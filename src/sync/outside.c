@@ -13,7 +13,7 @@
 
 static struct lock lock;
 struct list outside_all = {&outside_all, &outside_all}; // I1
-static uint64_t last_serial;                           // under lock
+static uint64_t last_serial;                            // under lock
 
 static void describe(struct outsider *o, const struct wait *wait)
 {
@@ -71,7 +71,8 @@ size_t outside_copy(struct outsider *copies, size_t room)
     size_t count = 0;
 
     lock_acquire(&lock);
-    for (struct list *at = outside_all.next; at != &outside_all; at = at->next) {
+    for (struct list *at = outside_all.next; at != &outside_all;
+         at = at->next) {
         if (count < room)
             copies[count] = *container_of(at, struct outsider, link);
         count++;

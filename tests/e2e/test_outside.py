@@ -3,8 +3,8 @@
 #
 # A key-value server deadlocks, and its dump by pid must say what its own dump,
 # by signal, says. It is stopped, stripped, rebuilt with other structures; the
-# command is killed in the middle, and refused. outside.c has programs in states
-# of their own, linked in several ways. Prints TAP.
+# command is killed in the middle, and refused. tests/outside has programs in
+# states of their own, linked in several ways. Prints TAP.
 import ctypes
 import json
 import os
@@ -22,7 +22,7 @@ import time
 TREE = os.environ.get("WEFT_TREE", "build/release")
 WEFT = os.path.join(TREE, "src", "weft")
 SERVER = os.path.join(TREE, "examples", "kv-server")
-OUTSIDE = os.path.join(TREE, "tests", "e2e", "outside")
+OUTSIDE = os.path.join(TREE, "tests", "outside", "outside")
 WAIT_S = 30
 KILLS = 40
 NOBODY = 65534
@@ -74,7 +74,7 @@ class Server:
 
 
 class Outside:
-    """A program of outside.c in one of its states."""
+    """A program of tests/outside in one of its states."""
 
     def __init__(self, *state, program=OUTSIDE, before=(), **options):
         self.process = subprocess.Popen(
@@ -107,11 +107,15 @@ def weft(*arguments, **options):
                           timeout=4 * WAIT_S, **options)
 
 
-def dump_by_pid(server, *options, status=0):
+def dump_by_pid(server, *options, moving=False):
+    """A dump; a task that is moving may make it incomplete."""
     done = weft("dump", server.pid, "--json", *options)
-    if done.returncode != status:
-        raise AssertionError(f"status {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)
+    if done.returncode != 0 and not (moving and done.returncode == 1):
+        raise AssertionError(f"status {done.returncode}: {done.stderr} "
+                             f"{done.stdout[:1000]}")
+    dump = json.loads(done.stdout)
+    equal(dump["capture"]["complete"], done.returncode == 0)
+    return dump
 
 
 def threads_of(pid):
@@ -172,7 +176,8 @@ def deadlock(server):
     first.sendall(b"TRANSFER alice bob 1\r\n")
     second.sendall(b"TRANSFER bob alice 1\r\n")
     wait_for("the deadlock", lambda: any(
-        f["rule"] == "deadlock" for f in dump_by_pid(server)["findings"]))
+        f["rule"] == "deadlock"
+        for f in dump_by_pid(server, moving=True)["findings"]))
 
 
 # ---- Cases ----
@@ -332,7 +337,7 @@ def under_load():
         for _ in range(20):
             for client in clients:
                 client.sendall(b"SET key value\r\n" * 20)
-            equal(len(dump_by_pid(server)["tasks"]), 21)
+            equal(len(dump_by_pid(server, moving=True)["tasks"]), 21)
         for client in clients:
             got = b""
             while len(got) < 400 * len(b"+OK\r\n"):
@@ -446,9 +451,12 @@ def forbid_ptrace():
 
 
 def under_a_filter_of_calls():
+    filtered = {  # LeakSanitizer traces its own process
+        "preexec_fn": forbid_ptrace,
+        "env": {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}}
     with Outside("waiting") as program:
-        refused(program.pid, "(seccomp", preexec_fn=forbid_ptrace)
-        done = weft("dump", program.pid, "--no-stop", preexec_fn=forbid_ptrace)
+        refused(program.pid, "(seccomp", **filtered)
+        done = weft("dump", program.pid, "--no-stop", **filtered)
         equal((done.returncode, done.stderr), (0, ""))
 
 
@@ -482,12 +490,9 @@ def without_a_stop_under_load():
         for _ in range(10):
             for client in clients:
                 client.sendall(b"SET key value\r\n" * 20)
-            done = weft("dump", server.pid, "--json", "--no-stop")
-            expect(done.returncode in (0, 1), done.stderr)
-            dump = json.loads(done.stdout)
+            dump = dump_by_pid(server, "--no-stop", moving=True)
             is_unstopped(dump)
             equal(len(dump["tasks"]), 21)
-            equal(dump["capture"]["complete"], done.returncode == 0)
 
 
 def held_by_another():
@@ -569,17 +574,21 @@ def of_several_runtimes():
 
 def with_all_workers_stuck():
     with Outside("stuck") as program:
+        wait_for("the findings", lambda: {"no-yield", "syscall"} <= {
+            f["rule"] for f in dump_by_pid(program)["findings"]})
         dump = dump_by_pid(program)
         reader = task_called(dump, "reader")
         expect("read_never" in functions(dump, reader["stack"]), reader)
         spinner = task_called(dump, "spinner")
         expect("spawn_and_spin" in functions(dump, spinner["stack"]), spinner)
-        worker = spinner["worker"]
-        queued = [task_called(dump, f"ready {i}") for i in range(20)]
-        equal([(t["worker"], t["queue_place"]) for t in queued],  # the newest
-              [(worker, (i + 1) % 20) for i in range(20)])  # is to run next
-        rules = {f["rule"] for f in dump["findings"]}
-        expect({"no-yield", "blocked-worker"} <= rules, rules)
+        queued = [t for t in dump["tasks"] if t["state"] == "new"]
+        expect(queued, "no task is queued")
+        own = [t for t in queued if t["worker"] == spinner["worker"]]
+        # The newest is to run next; what a short queue cannot hold, is shared.
+        equal([t["queue_place"] for t in own],
+              [(i + 1) % len(own) for i in range(len(own))])
+        equal(sorted(t["queue_place"] for t in queued if t["worker"] is None),
+              list(range(len(queued) - len(own))))
 
 
 def of_foreign_threads():

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -172,9 +173,80 @@ static void test_without_its_first_thread(void **state)
     end(pid);
 }
 
+// ---- The caller ----
+
+static atomic_uint caught;
+
+static void catch (int number)
+{
+    (void)number;
+    atomic_fetch_add(&caught, 1);
+}
+
+// One that would end or stop it must find the target running.
+static void test_signals_wait_for_the_end_of_the_stop(void **state)
+{
+    struct target target;
+
+    (void)state;
+    skip_if_forbidden();
+    int pid = start(spin_here);
+    (void)signal(SIGTSTP, catch);
+    atomic_store(&caught, 0);
+    assert_int_equal(target_open(&target, pid), 0);
+    assert_int_equal(target_stop(&target), 0);
+    assert_int_equal(kill(getpid(), SIGTSTP), 0);
+    assert_int_equal(atomic_load(&caught), 0);
+    target_resume(&target);
+    assert_int_equal(atomic_load(&caught), 1);
+    (void)signal(SIGTSTP, SIG_DFL);
+    target_close(&target);
+    end(pid);
+}
+
+// ---- Without a stop ----
+
+static void spin_and_wait(void)
+{
+    begin_spinning();
+    for (;;)
+        (void)syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+}
+
+// Where one stands that waits is known, and that it still does; of one that
+// runs nothing is.
+static void test_look_places_those_that_wait(void **state)
+{
+    struct target target;
+
+    (void)state;
+    skip_if_forbidden();
+    int pid = start(spin_and_wait);
+    assert_int_equal(target_open(&target, pid), 0);
+    assert_int_equal(target_look(&target), 0);
+    const struct target_thread *waiting = target_thread(&target, pid);
+    assert_non_null(waiting);
+    while (!waiting->in_call || waiting->call != SYS_ppoll) { // on its way
+        target_resume(&target);
+        assert_int_equal(target_look(&target), 0);
+        waiting = target_thread(&target, pid);
+    }
+    assert_true(waiting->standing);
+    assert_true(waiting->regs.reg[CFI_SP] != 0 && waiting->regs.pc != 0);
+    assert_true(target_still(&target, waiting));
+    assert_false(waiting->stopped);
+    unsigned turns = atomic_load(&told->turns);
+    while (atomic_load(&told->turns) == turns)
+        (void)usleep(100); // nothing was stopped
+    target_close(&target);
+    end(pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signals_wait_for_the_end_of_the_stop),
+        cmocka_unit_test(test_look_places_those_that_wait),
         cmocka_unit_test(test_signals_arrive),
         cmocka_unit_test(test_without_its_first_thread),
     };

@@ -1,7 +1,7 @@
-// outside_locks.c -- Takes libweft's own locks and never gives them back.
+// locks.c -- Takes libweft's own locks and never gives them back.
 #include "sched/runtime.h"
 
-#include "outside_locks.h"
+#include "locks.h"
 
 void take_locks(weft_runtime *runtime)
 {

@@ -1,4 +1,4 @@
-// outside.c -- For test_outside.py: programs in states that are hard to look
+// program.c -- For test_outside.py: programs in states that are hard to look
 // into, by the name of the state. Each prints a line when it is in it.
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "outside_locks.h"
+#include "locks.h"
 
 enum { MANY_READY = 20 };
 
@@ -146,7 +146,7 @@ static void begin_waiting(unsigned unused)
 }
 
 // All workers are stuck, and tasks wait in the queue of each.
-static void *spawn_and_spin(void *unused)
+static void *spawn_and_spin(void *jobs)
 {
     weft_task_options options = {.size = sizeof(options)};
 
@@ -154,10 +154,10 @@ static void *spawn_and_spin(void *unused)
         char name[WEFT_NAME_MAX];
         snprintf(name, sizeof(name), "ready %d", i);
         options.name = name;
-        must(weft_task_spawn(&options, wait_for_ever, NULL, NULL),
+        must(weft_task_spawn(&options, wait_for_ever, jobs, NULL),
              "weft_task_spawn");
     }
-    return spin_for_ever(unused);
+    return spin_for_ever(NULL);
 }
 
 static void begin_stuck(unsigned unused)
@@ -167,7 +167,7 @@ static void begin_stuck(unsigned unused)
     (void)unused;
     spawn(runtime, "reader", read_for_ever, NULL);
     await_begun(1);
-    spawn(runtime, "spinner", spawn_and_spin, NULL);
+    spawn(runtime, "spinner", spawn_and_spin, make_channel("jobs"));
     await_begun(2);
 }
 
@@ -234,8 +234,8 @@ struct state {
 };
 
 static const struct state states[] = {
-    {"parked", begin_parked}, {"waiting", begin_waiting},
-    {"stuck", begin_stuck},   {"two", begin_two},
+    {"parked", begin_parked},   {"waiting", begin_waiting},
+    {"stuck", begin_stuck},     {"two", begin_two},
     {"threads", begin_threads}, {"sealed", begin_sealed},
 #ifdef WITH_LOCKS
     {"locks", begin_locks},

@@ -1,9 +1,0 @@
-// outside_locks.h -- Takes libweft's own locks and never gives them back.
-#ifndef WEFT_E2E_OUTSIDE_LOCKS_H
-#define WEFT_E2E_OUTSIDE_LOCKS_H
-
-#include <weft/weft.h>
-
-void take_locks(weft_runtime *runtime);
-
-#endif
