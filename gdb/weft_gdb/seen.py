@@ -7,6 +7,7 @@
 # not forgive: however gdb is left, the program goes on as if nothing had been
 # looked at.
 import itertools
+import typing
 
 import gdb
 import gdb.unwinder
@@ -22,12 +23,36 @@ LEAVING = ("step", "next", "stepi", "nexti", "until", "advance", "finish",
 
 # ---- A selected task ----
 
+class Names(typing.NamedTuple):
+    """gdb's names of pc and sp, and of what the beacon calls otherwise."""
+    pc: str
+    sp: str
+    others: dict
+
+    @staticmethod
+    def here():
+        """Of a vector register calls preserve the lower half, which has a
+        name, too."""
+        if gdb.selected_frame().architecture().name().startswith("i386"):
+            return Names("rip", "rsp", {"pc": ["rip"]})
+        halves = {f"d{i}": [f"v{i}", f"d{i}"] for i in range(8, 16)}
+        return Names("pc", "sp", {"fp": ["x29"]} | halves)
+
+    def of(self, register):
+        return self.others.get(register, [register])
+
+    def place(self, frame):
+        return (int(frame.read_register(self.pc)),
+                int(frame.read_register(self.sp)))
+
+
 class Selection:
     """The task that is seen, through which thread, and its registers."""
 
     task = None
-    thread = None  # where it stands: so its frame is known again
-    place = None   # (pc, sp)
+    thread = None
+    names = None   # of its registers
+    place = None   # its pc and sp: so its frame is known again
     saved = {}     # gdb's name of a register: its bytes
     floor = 0      # below all frames of the task
     level = 0      # of the task's first frame
@@ -37,14 +62,6 @@ class Selection:
         return (cls.task is not None and cls.thread.is_valid()
                 and gdb.selected_thread() is not None
                 and gdb.selected_thread().ptid == cls.thread.ptid)
-
-
-def names_here():
-    """gdb's names of pc and sp, and of what the beacon calls otherwise."""
-    if gdb.selected_frame().architecture().name().startswith("i386"):
-        return "rip", "rsp", {"pc": "rip"}
-    return "pc", "sp", {"fp": "x29"} | {f"d{i}": f"v{i}"
-                                        for i in range(8, 16)}
 
 
 class TaskUnwinder(gdb.unwinder.Unwinder):
@@ -61,12 +78,14 @@ class TaskUnwinder(gdb.unwinder.Unwinder):
     def __call__(self, frame):
         if not Selection.is_seen():
             return None
-        pc, sp, _ = names_here.known
-        here = (int(frame.read_register(pc)), int(frame.read_register(sp)))
-        if here != Selection.place:
+        try:
+            if Selection.names.place(frame) != Selection.place:
+                return None
+        except gdb.error:  # one of the thread's, of which they are not known
             return None
         # gdb wants callers above their callees, wherever the stacks lie.
-        info = frame.create_unwind_info(self.Id(Selection.floor, here[0]))
+        info = frame.create_unwind_info(
+            self.Id(Selection.floor, Selection.place[0]))
         for name, raw in Selection.saved.items():
             kind = frame.read_register(name).type
             info.add_saved_register(
@@ -104,8 +123,9 @@ def leave():
         show_frames(False)
 
 
-def read_saved(task):
-    """The registers of a task that is parked, checked: {name: bytes}."""
+def read_saved(task, names):
+    """The end of its stack, and the registers of a task that is parked,
+    checked: {name: bytes}."""
     beacon, size = task.beacon, task.beacon.size("switch_frame")
     sp, top = task.get("sp"), task.get("top")
     if task.get("stack_class") not in SLAB_CLASSES:
@@ -119,10 +139,10 @@ def read_saved(task):
         raise Problem(f"weft: the stack of {task.label()} is empty: it is "
                       "damaged, or was not saved (gcore leaves stacks out; "
                       "cores written by the kernel have them)")
-    _, sp_name, others = names_here.known
-    saved = {others.get(name, name): raw[at:at + bytes_]
-             for name, at, bytes_ in beacon.registers()}
-    saved[sp_name] = (sp + size).to_bytes(8, "little")
+    saved = {known: raw[at:at + bytes_]
+             for name, at, bytes_ in beacon.registers()
+             for known in names.of(name)}
+    saved[names.sp] = (sp + size).to_bytes(8, "little")
     return low, saved
 
 
@@ -136,22 +156,11 @@ def refuse_unless_parked(task):
         raise Problem(f"weft: the slot of {task.label()} is damaged")
 
 
-def stand(thread):
-    """Selects a thread's innermost frame, and says where it stands."""
-    thread.switch()
-    frame = gdb.newest_frame()
-    frame.select()
-    names_here.known = names_here()
-    pc, sp, _ = names_here.known
-    return int(frame.read_register(pc)), int(frame.read_register(sp))
-
-
 def first_frame(sp):
     """The innermost frame of the task whose registers are now in force."""
     frame = gdb.newest_frame()
-    _, sp_name, _ = names_here.known
     while frame is not None:
-        if int(frame.read_register(sp_name)) == sp:
+        if int(frame.read_register(Selection.names.sp)) == sp:
             return frame
         frame = frame.older()
     raise Problem("weft: gdb does not go on from the thread's frame to the "
@@ -163,12 +172,16 @@ def enter(task):
     refuse_unless_parked(task)
     leave()
     thread = gdb.selected_thread() or gdb.selected_inferior().threads()[0]
-    place = stand(thread)
-    floor, saved = read_saved(task)
-    sp = number(saved[names_here.known[1]], 0, 8)
+    thread.switch()
+    gdb.newest_frame().select()
+    names = Names.here()
+    place = names.place(gdb.newest_frame())
+    floor, saved = read_saved(task, names)
+    sp = number(saved[names.sp], 0, 8)
     if sp == place[1]:
         raise Problem(f"weft: {task.label()} stands where the thread does")
-    Selection.task, Selection.thread, Selection.place = task, thread, place
+    Selection.task, Selection.thread = task, thread
+    Selection.names, Selection.place = names, place
     Selection.floor, Selection.saved, Selection.level = floor, saved, 0
     set_hooks()
     show_frames(True)
@@ -224,6 +237,7 @@ def current():
 # ---- When the program runs on ----
 
 in_call = False
+hooks_set = False
 
 
 def on_continue(_):
@@ -240,9 +254,10 @@ def on_call(event):
 def set_hooks():
     """For commands that would take the task's frames for the thread's. Once,
     and never in place of a hook of the user's."""
-    if set_hooks.done:
+    global hooks_set
+    if hooks_set:
         return
-    set_hooks.done = True
+    hooks_set = True
     for command in LEAVING:
         define_hook(command, "python weft_gdb.seen.leave()")
     define_hook("return", "weft refuse-return")
@@ -255,9 +270,6 @@ def define_hook(command, body):
         gdb.execute(f"show user {name}", to_string=True)
     except gdb.error:
         gdb.execute(f"define {name}\n{body}\nend")
-
-
-set_hooks.done = False
 
 
 def register():

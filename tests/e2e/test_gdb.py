@@ -250,7 +250,7 @@ def add_looks(s, ids):
           rf"^  T{waits} +waiting to receive from channel \"gate\" +waits"
           " +waits$",
           rf"^  T{ids['locks']} +waiting for mutex \"counter\"",
-          rf"^  T{ids['ended']} +ended", rf"^  T{ids['fresh']} +new",
+          rf"^  T{ids['ended']} +ended", rf"^  T{ids['turns']} +ready ", rf"^  T{ids['fresh']} +new",
           rf"^  T{busy} +running")
     s.add("weft task", "No task is selected")
     s.add("info registers", "rip|pc")
@@ -292,6 +292,7 @@ def add_looks(s, ids):
     s.add("weft task seven", "seven is not the number of a task")
     s.add(f"weft task {waits}")
     s.add("frame function wait_here")
+    s.add(f"weft apply {ids['turns']} bt", "ready$", r"in take_turns \(")
     s.add("weft apply all bt 3", r'^Task T\d+ "locks": waiting for mutex',
           "has not started yet", "has ended", "at_work", "wait_here")
     s.add("print local", "= 4711")
@@ -321,7 +322,7 @@ def stopped_by_a_breakpoint():
     s.add("break at_work")
     s.add("run two < /dev/null", "hit Breakpoint 1.*at_work")
     s.add(SOURCED)
-    s.add("info weft tasks", '^5 tasks of runtime "situations":$',
+    s.add("info weft tasks", '^6 tasks of runtime "situations":$',
           r"^  1/T2 +waiting to receive", '^2 tasks of runtime "other":$',
           r"^  2/T2 +waiting in a sleep +sleep_on +two$")
     s.add("weft task 2", r'several runtimes .*: 1/T2 "waits", 2/T2 "two"$')

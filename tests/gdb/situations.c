@@ -1,12 +1,13 @@
 // situations.c -- Tasks in every state that gdb can meet: for test_gdb.py.
 //
 // One worker. Task "waits" is parked, with values that must be the same
-// afterwards; "ended" is to be joined; "busy" keeps the worker, in a read of
-// standard input; "fresh" has not been run. When a line has come, "waits" is
-// woken, and the sum of what it has is printed: 4711 times 6. With an argument,
-// there is a second runtime, with two tasks that sleep.
+// afterwards; "ended" is to be joined; "main" keeps the worker, in a read of
+// standard input; "turns" could run; "fresh" has not been run. When a line has
+// come, "waits" is woken, and the sum of what it has is printed: 4711 times 6.
+// With an argument, there is a second runtime, with two tasks that sleep.
 #include <weft/weft.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 static weft_channel *gate;
 static weft_mutex mutex;
 volatile int figure = 4711; // what the compiler does not know
+static bool released;       // who takes turns may end
 static int arrived;         // tasks that have come to where they wait or end
 
 // As a debugger may call it.
@@ -69,6 +71,14 @@ static void *end(void *arg)
     return arg;
 }
 
+static void *take_turns(void *arg)
+{
+    arrived++;
+    while (!released)
+        CHECK(weft_task_yield() == 0);
+    return arg;
+}
+
 NO_INLINE void at_work(int round);
 
 void at_work(int round)
@@ -97,7 +107,7 @@ static weft_task spawn(weft_task_fn *fn, const char *name)
 
 static void *busy(void *arg)
 {
-    weft_task tasks[4];
+    weft_task tasks[5];
     int count = 0;
 
     (void)arg;
@@ -105,10 +115,12 @@ static void *busy(void *arg)
     tasks[count++] = spawn(waits, "waits");
     tasks[count++] = spawn(wait_for_mutex, "locks");
     tasks[count++] = spawn(end, "ended");
+    tasks[count++] = spawn(take_turns, "turns");
     while (arrived < count)
         CHECK(weft_task_yield() == 0);
     tasks[count++] = spawn(end, "fresh");
     at_work(1);
+    released = true;
     CHECK(weft_channel_send(gate, "x", WEFT_NEVER) == 0);
     CHECK(weft_mutex_unlock(&mutex) == 0);
     for (int i = 0; i < count; i++)
