@@ -21,7 +21,8 @@ import build
 # much there is to find; and the longest input.
 TARGETS = {
     "reader": (14, 512),
-    "cfi": (20, 1024),
+    "cfi": (16, 1024),
+    "core": (4, 4096),
     "unwind": (20, 4096),
     "elf": (12, 8192),
     "path": (8, 512),

@@ -175,11 +175,17 @@ struct reading {
     const struct far_slot *far; // of another process, or NULL
 };
 
+// Longer than any machine has run: what is longer is damaged.
+static const int64_t SPAN_MAX_NS = INT64_MAX / 4;
+
 int64_t picture_span(const struct picture *picture, uint64_t ticks)
 {
-    return picture->rate == 0
-               ? port_ticks_to_ns(ticks)
-               : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+    int64_t ns =
+        picture->rate == 0
+            ? port_ticks_to_ns(ticks)
+            : (int64_t)((unsigned __int128)ticks * picture->rate >> 32);
+
+    return ns < 0 || ns > SPAN_MAX_NS ? SPAN_MAX_NS : ns;
 }
 
 int64_t picture_ago(const struct picture *picture, uint64_t ticks)
@@ -251,7 +257,7 @@ static void read_wait(struct reading *r)
         r->shape.wait_task = (uintptr_t)copy->wait_object;
     if (copy->wait_kind == WEFT_WAIT_FD) {
         r->shape.wait_fd = copy->wait_fd;
-        r->shape.wait_write = copy->wait_write;
+        r->shape.wait_write = any_bool(&copy->wait_write);
     }
 }
 
@@ -343,9 +349,11 @@ static bool judge(const struct task *copy, bool waited,
 
     if (waited)
         phase = PHASE_WAITING;
+    if (phase != PHASE_NEW && phase != PHASE_READY && phase != PHASE_WAITING &&
+        phase != PHASE_DONE) // it runs, or is damaged
+        return false;
     *ret_state = states[phase];
-    return phase == PHASE_NEW || phase == PHASE_READY ||
-           phase == PHASE_WAITING || phase == PHASE_DONE;
+    return true;
 }
 
 static bool read_task(struct reading *r, struct cfi_cache *cache, bool waited)
@@ -530,7 +538,7 @@ static bool read_same_top(struct reading *r)
 }
 
 void capture_far_facts(const struct picture *picture, const struct task *copy,
-                       const char *why)
+                       bool stood, const char *why)
 {
     struct reading r = {.picture = picture};
     struct model_stack stack = {.end = WEFT_STACK_UNKNOWN};
@@ -547,6 +555,9 @@ void capture_far_facts(const struct picture *picture, const struct task *copy,
         read_wait(&r);
     else
         read_place(&r);
+    if (stood)
+        r.held_count = objects_add_held(picture, &r.copy,
+                                        state == WEFT_STATE_WAITING, r.held);
     r.shape.stack = store_stack(picture->store, &stack, NULL, why);
     keep(&r);
 }

@@ -72,8 +72,9 @@ enum far_result capture_far(const struct picture *picture,
                             const struct far_slot *slot);
 
 // What is known of one whose stack was not, or not in time, copied; `why`.
+// `stood`: it has not moved since, so that what it holds is known too.
 void capture_far_facts(const struct picture *picture, const struct task *copy,
-                       const char *why);
+                       bool stood, const char *why);
 
 // A task that ran on at the meeting, on a worker that did not come.
 struct running {

@@ -82,24 +82,37 @@ static int read_headers(struct elf_file *file)
     if (!read_at(file, &file->header, sizeof(file->header), 0) ||
         !is_ours(&file->header))
         return -ENOEXEC;
-    file->segments = (ElfW(Phdr) *)elf_file_read(file, file->header.e_phoff,
-                                                 file->header.e_phnum *
-                                                     sizeof(*file->segments));
-    if (!file->segments)
-        return -ENOEXEC;
     read_sections(file);
-    return 0;
+    file->segment_count = file->header.e_phnum;
+    if (file->segment_count == PN_XNUM && file->section_count > 0)
+        file->segment_count = file->sections[0].sh_info; // a core of many
+    file->segments = (ElfW(Phdr) *)elf_file_read(file, file->header.e_phoff,
+                                                 file->segment_count *
+                                                     sizeof(*file->segments));
+    return file->segments ? 0 : -ENOEXEC;
 }
 
 int elf_file_open(struct elf_file *file, const char *path)
 {
     struct stat about;
 
-    *file = (struct elf_file){0};
-    // What is no plain file is not to be waited for.
-    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (file->fd < 0)
+    *file = (struct elf_file){.fd = -1};
+    if (stat(path, &about) != 0)
         return -errno;
+    port_filled(&about, sizeof about);
+    if (!S_ISREG(about.st_mode)) // to open another may wait, or do something
+        return -ENOEXEC;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    return elf_file_open_at(file, fd);
+}
+
+int elf_file_open_at(struct elf_file *file, int fd)
+{
+    struct stat about;
+
+    *file = (struct elf_file){.fd = fd};
     int error = -ENOEXEC;
     bool known = fstat(file->fd, &about) == 0;
     port_filled(&about, sizeof about);

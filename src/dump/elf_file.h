@@ -14,7 +14,8 @@ struct elf_file {
     int fd;
     uint64_t size;
     ElfW(Ehdr) header;
-    ElfW(Phdr) * segments; // header.e_phnum; owned
+    ElfW(Phdr) * segments; // segment_count; owned
+    size_t segment_count;
     ElfW(Shdr) * sections; // section_count; owned
     size_t section_count;  // 0: the file has no sections
     char *names;           // of the sections; owned, or NULL
@@ -23,6 +24,9 @@ struct elf_file {
 
 // Opens a file of this machine's kind. 0, or -errno; -ENOEXEC: another kind.
 int elf_file_open(struct elf_file *file, const char *path);
+
+// The same by a descriptor, which is the file's from then on, even on error.
+int elf_file_open_at(struct elf_file *file, int fd);
 void elf_file_close(struct elf_file *file);
 
 // A part of the file with a zero after it, owned by the caller. NULL: it is not

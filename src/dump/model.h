@@ -148,6 +148,7 @@ enum model_method {
     MODEL_IN_PROCESS,
     MODEL_PTRACE,    // from outside, with the whole process stopped
     MODEL_UNSTOPPED, // from outside, while it ran on
+    MODEL_CORE,      // from a core file
 };
 
 struct extra;
@@ -169,7 +170,8 @@ struct weft_dump {
     bool outsiders;              // threads that weft does not know run
     int pid;
     enum model_method method;
-    uintptr_t entry; // task_entry in the process; 0: not known
+    uint64_t missing_pages; // of a core: that were looked for in vain
+    uintptr_t entry;        // task_entry in the process; 0: not known
     bool consistent, complete;
     char *problem; // owned, or NULL
     char *runtime; // owned

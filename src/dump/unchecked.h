@@ -2,8 +2,10 @@
 #ifndef WEFT_DUMP_UNCHECKED_H
 #define WEFT_DUMP_UNCHECKED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 // Whatever sanitizers have put between a stack's locals, and whoever writes
 // there: what is read is checked for its worth afterwards.
@@ -12,6 +14,15 @@
 #else
 #define UNCHECKED __attribute__((no_sanitize_address, no_sanitize_thread))
 #endif
+
+// A bool of another process, which may be any byte.
+static inline bool any_bool(const bool *at)
+{
+    unsigned char byte;
+
+    memcpy(&byte, at, sizeof byte);
+    return byte != 0;
+}
 
 typedef uint64_t __attribute__((may_alias)) any_word;
 

@@ -2,13 +2,16 @@
 #include "remote/far.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dump/complete.h"
-#include "dump/process.h"
 #include "dump/rules.h"
+
+// Longer than any machine has run.
+static const int64_t TIME_MAX_NS = INT64_MAX / 4;
 
 enum {
     RATE_AFTER_NS = 1000000,
@@ -67,19 +70,58 @@ int far_prepare(struct far_runtime *far)
 
 // ---- The dump ----
 
+// A time of a clock that may be anything.
+static int64_t sound(int64_t ns)
+{
+    return ns >= 0 && ns < TIME_MAX_NS ? ns : 0;
+}
+
 // How fast the counter runs there, by how far both clocks came since the
 // runtime began; 0: that is not long enough to tell. This command has not lived
-// for long enough to know it so well.
-static uint64_t find_rate(const struct weft_runtime *r)
+// for long enough to know it so well, and may be on another machine.
+static uint64_t find_rate(const struct weft_runtime *r,
+                          const struct watch_moment *now)
 {
-    int64_t now_ns = port_now();
-    uint64_t ticks = port_ticks() - r->began.ticks;
-    int64_t ns = now_ns - r->began.ns;
+    int64_t ns = sound(now->ns) - sound(r->began.ns);
+    uint64_t ticks = now->ticks - r->began.ticks;
 
     if (r->began.ticks == 0 || r->began.ns <= 0 || ns < RATE_AFTER_NS ||
         (uint64_t)ns / RATE_MAX_NS > ticks || ticks > (uint64_t)1 << 62)
         return 0;
     return (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+}
+
+// The last that is known of a process that does not say when: some worker has
+// switched since the watchdog has looked, or none has.
+static void find_moment(const struct far_runtime *far,
+                        struct watch_moment *ret_now)
+{
+    const struct weft_runtime *r = &far->runtime;
+    uint64_t last = r->looked.ticks;
+
+    for (uint32_t i = 0; i < r->worker_count; i++)
+        if (worker_now(&far->workers[i]) > last)
+            last = worker_now(&far->workers[i]);
+    ret_now->ticks = last;
+    ret_now->ns = sound(r->looked.ns) +
+                  sound(picture_span(&far->picture, last - r->looked.ticks));
+}
+
+static void set_moment(struct far_runtime *far)
+{
+    const struct weft_runtime *r = &far->runtime;
+    struct picture *p = &far->picture;
+    struct target_moment moment;
+
+    far->target->kind->moment(far->target, &moment);
+    p->rate = find_rate(r, moment.now.ticks != 0 ? &moment.now : &r->looked);
+    if (moment.now.ticks == 0)
+        find_moment(far, &moment.now);
+    p->now = moment.now.ticks;
+    p->now_ns = sound(moment.now.ns);
+    far->dump->wall_time_ns = sound(moment.wall_ns);
+    far->dump->process_start_ns =
+        sound(moment.wall_ns) - (p->now_ns - sound(r->began.ns));
 }
 
 static void set_picture(struct far_runtime *far)
@@ -91,9 +133,7 @@ static void set_picture(struct far_runtime *far)
     p->segments = far->segments;
     p->entry = far->modules->beacon.task_entry;
     p->slots = load_relaxed(&far->runtime.table.used); // a copy's
-    p->rate = find_rate(&far->runtime);
-    p->now = port_ticks();
-    p->now_ns = port_now();
+    set_moment(far);
     p->before = inject_look(&far->runtime.inject, &p->injected);
 }
 
@@ -111,7 +151,6 @@ static int begin_dump(struct far_runtime *far)
     dump->worker_count = r->worker_count;
     dump->workers = calloc(r->worker_count, sizeof *dump->workers);
     dump->runtime = strdup(r->name);
-    dump->wall_time_ns = port_wall_now();
     return dump->workers == NULL || dump->runtime == NULL ? -ENOMEM : 0;
 }
 
@@ -172,7 +211,7 @@ static int add_extras(struct far_runtime *far)
         error = add_runner(dump, w);
         if (w->syscall_fd >= 0)
             w->syscall_fd_name =
-                process_descriptor(far->target->pid, w->syscall_fd);
+                far->target->kind->descriptor(far->target, w->syscall_fd);
     }
     for (uint32_t i = 0; error == 0 && i < far->place_count; i++)
         error = add_place(far, &far->places[i]);
@@ -195,10 +234,24 @@ static void add_limits(struct far_runtime *far)
 }
 
 // One more thing that is missing.
-static void add_problem(FILE *to, uint32_t count, const char *what)
+static void add_problem(FILE *to, uint64_t count, const char *what)
 {
     if (count > 0)
-        fprintf(to, "%s%u %s", ftell(to) > 0 ? "; " : "", count, what);
+        fprintf(to, "%s%" PRIu64 " %s", ftell(to) > 0 ? "; " : "", count, what);
+}
+
+// Of a core.
+static void add_missing(struct far_runtime *far, FILE *to)
+{
+    const struct target_kind *kind = far->target->kind;
+    uint64_t *pages = &far->dump->missing_pages;
+    char *words =
+        kind->missing == NULL ? NULL : kind->missing(far->target, pages);
+
+    add_problem(to, *pages, "pages of memory are not in the core");
+    if (words != NULL)
+        fprintf(to, "%s%s", ftell(to) > 0 ? "; " : "", words);
+    free(words);
 }
 
 static int add_quality(struct far_runtime *far)
@@ -207,18 +260,21 @@ static int add_quality(struct far_runtime *far)
     size_t size = 0;
     FILE *to = open_memstream(&dump->problem, &size);
 
-    dump->consistent = dump->method == MODEL_PTRACE;
+    dump->consistent = dump->method != MODEL_UNSTOPPED;
     if (to == NULL)
         return -ENOMEM;
     add_problem(to, load_relaxed(&far->failed), // all have ended
                 "slots of tasks could not be read");
     add_problem(to, load_relaxed(&far->moved), // likewise
                 "tasks ran on before their stacks were read");
+    add_problem(to, load_relaxed(&far->empty), // likewise
+                "stacks are all zeros");
     add_problem(to, far->unplaced,
                 dump->method == MODEL_UNSTOPPED
                     ? "running tasks have no stack, for they were not stopped"
                     : "running tasks have no stack, for their threads did not "
                       "stop");
+    add_missing(far, to);
     if (fclose(to) != 0)
         return -ENOMEM;
     dump->complete = size == 0;
@@ -234,9 +290,7 @@ int far_finish(struct far_runtime *far)
     struct weft_dump *dump = far->dump;
 
     far_tasks_read(far);
-    int error = add_quality(far);
-    if (error == 0)
-        error = store_seal(far->picture.store, far->picture.slots, dump);
+    int error = store_seal(far->picture.store, far->picture.slots, dump);
     if (error != 0)
         return error;
     far->picture.store = NULL; // the dump's now
@@ -245,7 +299,9 @@ int far_finish(struct far_runtime *far)
     if (error == 0)
         error = modules_describe(far->modules, dump);
     if (error == 0)
-        error = process_describe(far->target->pid, dump);
+        error = far->target->kind->describe(far->target, dump);
+    if (error == 0)
+        error = add_quality(far);
     return error == 0 ? dump_judge(dump) : error;
 }
 

@@ -56,6 +56,7 @@ struct far_runtime {
     atomic_u32 next;   // stretch of slots to be read; relaxed: by number alone
     atomic_u32 failed; // slots that could not be read; relaxed, as `moved`
     atomic_u32 moved;  // tasks that ran on before all of theirs was read
+    atomic_u32 empty;  // tasks whose stacks hold nothing but zeros; likewise
     uint32_t unplaced; // tasks that run, one does not know where
     struct picture picture;
     struct weft_dump *dump;

@@ -99,7 +99,10 @@ int far_tasks_prepare(struct far_runtime *far)
     if (far->places == NULL || !slots_init(&far->inside, WORKERS_MAX) ||
         !slots_init(&far->ready, READY_MAX))
         return -ENOMEM;
-    for (size_t i = 0; i < FAR_READERS; i++)
+    size_t readers = load_relaxed(&far->runtime.table.used) < HELP_FROM
+                         ? 1 // a copy's; and so it stays for this dump
+                         : FAR_READERS;
+    for (size_t i = 0; i < readers; i++)
         if (!prepare_reader(&far->readers[i], far->modules,
                             &far->target->space))
             return -ENOMEM;
@@ -145,7 +148,7 @@ static void work_together(struct far_runtime *far, far_work *work)
 {
     struct helper helper = {far, work};
     struct port_thread thread;
-    bool helped = far->picture.slots >= HELP_FROM &&
+    bool helped = far->readers[1].cache != NULL &&
                   port_thread_start(&thread, "weft-reader", help, &helper) == 0;
 
     store_relaxed(&far->next, 0);
@@ -203,18 +206,32 @@ static uint32_t noted(const struct far_list *list)
     return least(load_relaxed(&list->count), list->room); // both have ended
 }
 
+// What is looked up by value has to be one of the values.
+static void tame(struct task *slot)
+{
+    if (slot->wait_kind > WEFT_WAIT_SELECT)
+        slot->wait_kind = WEFT_WAIT_NONE;
+    if (slot->stack_class > STACK_CLASS_MAX)
+        slot->stack_class = 0;
+}
+
 static void copy_segment(struct far_runtime *far, uint32_t first,
                          uint32_t count)
 {
     size_t bytes = count * sizeof *far->slots;
 
-    if (!space_read_all(&far->target->space,
-                        far->segments[first / SEGMENT_SLOTS],
-                        far->slots + first, bytes)) {
-        memset((void *)(far->slots + first), 0, bytes);
-        (void)add_relaxed(&far->failed, count);
-        return;
+    size_t got =
+        space_read(&far->target->space, far->segments[first / SEGMENT_SLOTS],
+                   far->slots + first, bytes);
+    uint32_t whole = (uint32_t)(got / sizeof *far->slots);
+
+    if (whole < count) { // what lies behind was never touched: a count may lie
+        memset((void *)(far->slots + first + whole), 0,
+               got % sizeof *far->slots);
+        (void)add_relaxed(&far->failed, count - whole);
     }
+    for (uint32_t i = first; i < first + whole; i++)
+        tame(&far->slots[i]);
     for (uint32_t i = first; i < first + count; i++) {
         if (!is_task(&far->slots[i], i))
             continue;
@@ -344,22 +361,36 @@ static void read_words(struct far_runtime *far, struct far_reader *reader,
             reader->words[first + i] = 0;
 }
 
+// Of a core that was made without the memory of stacks, as gdb does where it
+// meets a guard page, zeros are left.
+static bool is_empty(const struct far_slot *slot)
+{
+    static const struct switch_frame zeros;
+    enum phase phase = STATE_PHASE(load_relaxed(&slot->copy->state)); // a copy
+
+    return phase != PHASE_DONE && slot->size >= sizeof zeros &&
+           memcmp(slot->bytes, &zeros, sizeof zeros) == 0;
+}
+
 static void take_slot(struct far_runtime *far, struct far_reader *reader,
                       const struct far_slot *slot, uint64_t word)
 {
+    bool same = word == load_relaxed(&slot->copy->state); // a copy's
+    bool empty = same && is_empty(slot);
     enum far_result result =
-        word == load_relaxed(&slot->copy->state) // a copy's
-            ? capture_far(&far->picture, reader->cache, slot)
-            : FAR_MOVED;
+        !same   ? FAR_MOVED
+        : empty ? FAR_DAMAGED
+                : capture_far(&far->picture, reader->cache, slot);
 
-    if (result == FAR_MOVED) {
-        (void)add_relaxed(&far->moved, 1);
-        capture_far_facts(&far->picture, slot->copy,
-                          "it ran on before its stack was read");
-    } else if (result == FAR_DAMAGED) {
-        capture_far_facts(&far->picture, slot->copy,
-                          "its stack cannot be read");
-    }
+    if (result == FAR_TAKEN)
+        return;
+    (void)add_relaxed(&far->moved, result == FAR_MOVED);
+    (void)add_relaxed(&far->empty, empty);
+    capture_far_facts(&far->picture, slot->copy, far->target->frozen,
+                      result == FAR_MOVED
+                          ? "it ran on before its stack was read"
+                      : empty ? "its stack is all zeros"
+                              : "its stack cannot be read");
 }
 
 static void read_batch(struct far_runtime *far, struct far_reader *reader,

@@ -12,7 +12,6 @@
 
 #include "dump/calls.h"
 #include "dump/fp_search.h"
-#include "dump/process.h"
 #include "remote/far.h"
 #include "sync/outside.h"
 
@@ -47,7 +46,7 @@ static const char *unwind_thread(struct far_runtime *far,
     };
 
     memory.hi &= ~(uintptr_t)(sizeof(uintptr_t) - 1);
-    if (!target_still(far->target, thread))
+    if (!far->target->kind->still(far->target, thread))
         return "it ran on while its stack was read";
     int kept = (has_fp ? unwind : fp_search_unwind)(
         reader->cache, &thread->regs, &memory, pcs, FRAMES_MAX, FRAMES_TAIL,
@@ -176,20 +175,6 @@ static struct model_thread *new_thread(struct far_runtime *far, size_t *room)
     return &dump->threads[dump->thread_count++];
 }
 
-static void read_name(const struct far_runtime *far, struct model_thread *m)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", far->target->pid,
-             m->shown.tid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return;
-    if (fgets(m->name, sizeof m->name, file) != NULL)
-        m->name[strcspn(m->name, "\n")] = '\0';
-    (void)fclose(file);
-}
-
 static void read_call(const struct far_runtime *far,
                       const struct target_thread *thread,
                       struct model_thread *m)
@@ -204,7 +189,8 @@ static void read_call(const struct far_runtime *far,
     if (fd_arg < 0)
         return;
     m->shown.syscall_fd = (int)thread->args[fd_arg];
-    m->fd_name = process_descriptor(far->target->pid, m->shown.syscall_fd);
+    m->fd_name =
+        far->target->kind->descriptor(far->target, m->shown.syscall_fd);
 }
 
 // Where it stands, and what the kernel says of it.
@@ -219,7 +205,7 @@ static void place_thread(struct far_runtime *far,
     m->shown.tid = thread->tid;
     m->shown.timeout_in_ns = WEFT_NEVER;
     m->shown.syscall_fd = -1;
-    read_name(far, m);
+    far->target->kind->thread_name(far->target, thread->tid, m->name);
     read_call(far, thread, m);
     if (thread->standing)
         error = unwind_thread(far, thread, UINTPTR_MAX, pcs, &stack);

@@ -20,7 +20,6 @@ static const uint64_t MODULE_MAX = (uint64_t)4 << 30;
 // One being read.
 struct module {
     const struct space *space;
-    int pid;
     uintptr_t begin; // of its first mapping
     ElfW(Ehdr) header;
     ElfW(Phdr) segments[SEGMENTS_MAX];
@@ -113,16 +112,28 @@ static void read_beacon(struct modules *modules, const struct space *space,
     modules->has_beacon = true;
 }
 
+// A segment of notes as far as it is there, owned by the caller; NULL: no
+// memory.
+static char *load_notes(const struct module *m, const ElfW(Phdr) * p,
+                        size_t *ret_size)
+{
+    size_t size = p->p_memsz < NOTES_MAX ? p->p_memsz : NOTES_MAX;
+    char *notes = malloc(size + 1);
+
+    if (notes != NULL)
+        *ret_size = space_read(m->space, m->bias + p->p_vaddr, notes, size);
+    return notes;
+}
+
 static void read_notes(struct modules *modules, const struct module *m,
                        const ElfW(Phdr) * p, struct model_module *about)
 {
-    size_t size = p->p_memsz < NOTES_MAX ? p->p_memsz : NOTES_MAX;
+    size_t size = 0;
     uintptr_t address = m->bias + p->p_vaddr;
-    char *notes = malloc(size + 1);
+    char *notes = load_notes(m, p, &size);
 
     if (notes == NULL)
         return;
-    size = space_read(m->space, address, notes, size);
     if (about->build_id == NULL)
         about->build_id = elf_notes_build_id(notes, size, p->p_align);
     uintptr_t at = find_beacon(notes, size, address);
@@ -186,17 +197,6 @@ static void add_fingerprint(const struct module *m,
     about->fingerprint = elf_fingerprint(m->segments, m->count, table, size);
 }
 
-// Where the file of a module can be had though it was removed, or lies in
-// another mount namespace. The executable is the first.
-static char *find_file(const struct module *m, const char *path, bool first)
-{
-    char *file;
-    int size = first ? asprintf(&file, "/proc/%d/exe", m->pid)
-                     : asprintf(&file, "/proc/%d/root%s", m->pid, path);
-
-    return size < 0 ? NULL : file;
-}
-
 // Without .eh_frame_hdr, as in many static executables: where .eh_frame lies is
 // said by the section headers alone, which only the file has.
 static void list_places(const struct module *m,
@@ -208,7 +208,8 @@ static void list_places(const struct module *m,
     for (size_t i = 0; i < m->count; i++)
         if (m->segments[i].p_type == PT_GNU_EH_FRAME)
             return;
-    if (elf_file_open(&file, about->file) != 0)
+    if (elf_file_open(&file, about->file != NULL ? about->file : about->path) !=
+        0)
         return;
     const ElfW(Shdr) *section = elf_file_section(&file, ".eh_frame");
     if (section != NULL &&
@@ -220,7 +221,7 @@ static void list_places(const struct module *m,
 }
 
 static int add(struct modules *modules, size_t *room, size_t *code_room,
-               const struct module *m, const char *path)
+               const struct module *m, char *path, char *file)
 {
     size_t need = modules->count + 1;
 
@@ -228,17 +229,14 @@ static int add(struct modules *modules, size_t *room, size_t *code_room,
         !grow(&modules->code, code_room, need, sizeof *modules->code))
         return -ENOMEM;
     struct model_module *about = &modules->about[modules->count];
-    *about = (struct model_module){.path = strdup(path),
+    *about = (struct model_module){.path = path,
+                                   .file = file,
                                    .bias = m->bias,
                                    .start = m->bias + m->low,
                                    .end = m->bias + m->high};
-    about->file = find_file(m, path, modules->count == 0);
     struct cfi_module *code = &modules->code[modules->count];
-    if (about->path == NULL || about->file == NULL || !copy_code(m, code)) {
-        free(about->path);
-        free(about->file);
+    if (!copy_code(m, code))
         return -ENOMEM;
-    }
     modules->count++;
     for (size_t i = 0; i < m->count; i++)
         if (m->segments[i].p_type == PT_NOTE)
@@ -277,8 +275,28 @@ static bool parse(char *line, uintptr_t *ret_begin, char **ret_path)
     return at[0] == '/' || strcmp(at, "[vdso]") == 0;
 }
 
-static int read_all(struct modules *modules, const struct target *target,
-                    FILE *maps)
+// Its strings are `modules`' only if it is added.
+static int add_named(struct modules *modules, size_t rooms[2],
+                     const struct module *m, struct target *target,
+                     const char *name)
+{
+    size_t before = modules->count;
+    char *path = strdup(name);
+    char *file = NULL;
+    int error = path == NULL ? -ENOMEM : 0;
+
+    if (error == 0 && target->kind->file != NULL)
+        error = target->kind->file(target, name, before == 0, &file);
+    if (error == 0)
+        error = add(modules, &rooms[0], &rooms[1], m, path, file);
+    if (modules->count == before) {
+        free(path);
+        free(file);
+    }
+    return error;
+}
+
+static int read_all(struct modules *modules, struct target *target, FILE *maps)
 {
     size_t rooms[2] = {0};
     char *line = NULL;
@@ -287,27 +305,43 @@ static int read_all(struct modules *modules, const struct target *target,
     int error = 0;
 
     while (error == 0 && getline(&line, &size, maps) > 0) {
-        struct module m = {.space = &target->space, .pid = target->pid};
+        struct module m = {.space = &target->space};
         if (parse(line, &m.begin, &path) && read_header(&m) && read_bounds(&m))
-            error = add(modules, &rooms[0], &rooms[1], &m, path);
+            error = add_named(modules, rooms, &m, target, path);
     }
     free(line);
     return error;
 }
 
-int modules_read(struct modules *modules, const struct target *target)
+int modules_read(struct modules *modules, struct target *target)
 {
-    char path[64];
+    FILE *maps = target->kind->maps(target);
 
     *modules = (struct modules){0};
-    snprintf(path, sizeof path, "/proc/%d/task/%d/maps", target->pid,
-             target->living);
-    FILE *maps = fopen(path, "re");
     if (maps == NULL)
         return -errno;
     int error = read_all(modules, target, maps);
     (void)fclose(maps);
     return error;
+}
+
+char *modules_build_id(const struct space *space, uintptr_t begin)
+{
+    struct module m = {.space = space, .begin = begin};
+    char *id = NULL;
+
+    if (!read_header(&m) || !read_bounds(&m))
+        return NULL;
+    for (size_t i = 0; i < m.count && id == NULL; i++) {
+        size_t size = 0;
+        char *notes = m.segments[i].p_type == PT_NOTE
+                          ? load_notes(&m, &m.segments[i], &size)
+                          : NULL;
+        if (notes != NULL)
+            id = elf_notes_build_id(notes, size, m.segments[i].p_align);
+        free(notes);
+    }
+    return id;
 }
 
 void modules_free(struct modules *modules)

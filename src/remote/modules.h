@@ -20,8 +20,12 @@ struct modules {
 };
 
 // Reads those of a process. 0 or -errno.
-int modules_read(struct modules *modules, const struct target *target);
+int modules_read(struct modules *modules, struct target *target);
 void modules_free(struct modules *modules);
+
+// The build-id of the one whose first mapping begins there, as hex, owned by
+// the caller; NULL: it has none, or cannot be read.
+char *modules_build_id(const struct space *space, uintptr_t begin);
 
 // Copies what is known of them to a dump. 0 or -ENOMEM.
 int modules_describe(const struct modules *modules, struct weft_dump *dump);

@@ -166,15 +166,11 @@ static int look(struct take *take)
     return error;
 }
 
-static int stop(struct target *target)
-{
-    return target->method == MODEL_UNSTOPPED ? target_look(target)
-                                             : target_stop(target);
-}
-
+// All of them, and then what they cost.
 static int finish(struct take *take, int64_t began_ns,
                   struct remote_dumps *ret_dumps)
 {
+    struct target *target = take->target;
     int error = 0;
 
     for (uint32_t tag = 1; tag <= RUNTIMES_MAX && error == 0; tag++) {
@@ -184,26 +180,32 @@ static int finish(struct take *take, int64_t began_ns,
         error = far_finish(far);
         if (error != 0)
             break;
-        far->dump->pause_ns = take->target->stood_ns;
-        far->dump->total_ns = port_now() - began_ns;
         ret_dumps->dumps[ret_dumps->count++] = far->dump;
         far->dump = NULL;
+    }
+    target->kind->resume(target);
+    for (size_t i = 0; i < ret_dumps->count; i++) {
+        ret_dumps->dumps[i]->pause_ns = target->stood_ns;
+        ret_dumps->dumps[i]->total_ns =
+            target->took_ns != 0 ? target->took_ns : port_now() - began_ns;
     }
     return error;
 }
 
 static int take_all(struct take *take, struct remote_dumps *ret_dumps)
 {
+    struct target *target = take->target;
     int64_t began_ns = port_now();
     int error = read_modules(take);
 
     if (error == 0)
         error = find_runtimes(take);
     if (error >= 0)
-        error = stop(take->target);
+        error = target->kind->stop(target);
     if (error == 0)
         error = look(take);
-    target_resume(take->target);
+    if (error != 0 || !target->frozen)
+        target->kind->resume(target);
     return error == 0 ? finish(take, began_ns, ret_dumps) : error;
 }
 

@@ -17,7 +17,9 @@
 
 #include "base/grow.h"
 #include "base/list.h"
+#include "dump/process.h"
 #include "remote/refusal.h"
+#include "remote/regs.h"
 
 enum { IOV_AT_ONCE = 512 };
 
@@ -143,12 +145,15 @@ static bool is_elsewhere(int pid)
            strcmp(own, theirs) != 0;
 }
 
+static const struct target_kind LIVING;
+
 int target_open(struct target *target, int pid)
 {
     struct refusal refusal;
 
     *target =
         (struct target){.space = {.read = read_space, .read_many = read_spans},
+                        .kind = &LIVING,
                         .method = MODEL_PTRACE,
                         .pid = pid,
                         .memory = -1};
@@ -198,30 +203,13 @@ static void read_call(const struct target *target, struct target_thread *thread)
 
 static void read_regs(struct target_thread *thread)
 {
-    struct user_regs_struct user;
-    struct iovec into = {.iov_base = &user, .iov_len = sizeof user};
-    struct unwind_regs *regs = &thread->regs;
+    struct iovec into = {.iov_base = &thread->user,
+                         .iov_len = sizeof thread->user};
 
     if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &into) != 0)
         return;
     thread->standing = true;
-    *regs = (struct unwind_regs){0};
-#if defined(__x86_64__)
-    const uint64_t values[] = {user.rax, user.rdx, user.rcx, user.rbx,
-                               user.rsi, user.rdi, user.rbp, user.rsp,
-                               user.r8,  user.r9,  user.r10, user.r11,
-                               user.r12, user.r13, user.r14, user.r15};
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        regs->reg[i] = values[i];
-    regs->valid = 0xffff;
-    regs->pc = user.rip;
-#else
-    for (int i = 0; i < 31; i++)
-        regs->reg[i] = user.regs[i];
-    regs->reg[CFI_SP] = user.sp;
-    regs->valid = 0xffffffff;
-    regs->pc = user.pc;
-#endif
+    regs_of_user(&thread->user, &thread->regs);
 }
 
 // The last number in its line of them is that of its own namespace.
@@ -425,3 +413,71 @@ bool target_still(const struct target *target,
            now.regs.reg[CFI_SP] == thread->regs.reg[CFI_SP] &&
            memcmp(now.args, thread->args, sizeof now.args) == 0;
 }
+
+// ---- What it says ----
+
+static int stop(struct target *target)
+{
+    return target->method == MODEL_UNSTOPPED ? target_look(target)
+                                             : target_stop(target);
+}
+
+static void read_moment(struct target *target, struct target_moment *ret_moment)
+{
+    (void)target;
+    *ret_moment = (struct target_moment){.now = {port_ticks(), port_now()},
+                                         .wall_ns = port_wall_now()};
+}
+
+static FILE *open_maps(struct target *target)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/maps", target->pid,
+             target->living);
+    return fopen(path, "re");
+}
+
+// As the process sees it: it may have been removed, or lie in another mount
+// namespace.
+static int find_file(struct target *target, const char *path, bool is_exe,
+                     char **ret_file)
+{
+    int size = is_exe
+                   ? asprintf(ret_file, "/proc/%d/exe", target->pid)
+                   : asprintf(ret_file, "/proc/%d/root%s", target->pid, path);
+
+    return size < 0 ? -ENOMEM : 0;
+}
+
+static char *read_descriptor(struct target *target, int fd)
+{
+    return process_descriptor(target->pid, fd);
+}
+
+static void read_name(struct target *target, int tid, char *ret_name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", target->pid, tid);
+    ret_name[0] = '\0';
+    (void)read_text(path, ret_name, 16);
+    ret_name[strcspn(ret_name, "\n")] = '\0';
+}
+
+static int describe(struct target *target, struct weft_dump *dump)
+{
+    return process_describe(target->pid, dump);
+}
+
+static const struct target_kind LIVING = {
+    .stop = stop,
+    .resume = target_resume,
+    .still = target_still,
+    .moment = read_moment,
+    .maps = open_maps,
+    .file = find_file,
+    .descriptor = read_descriptor,
+    .thread_name = read_name,
+    .describe = describe,
+};

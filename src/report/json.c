@@ -44,7 +44,7 @@ static void put_tool(struct json *json)
 }
 
 static void put_problem(struct json *json, const char *code,
-                        const char *message)
+                        const char *message, uint64_t count)
 {
     json_open(json, '{');
     json_key(json, "code");
@@ -52,7 +52,7 @@ static void put_problem(struct json *json, const char *code,
     json_key(json, "message");
     json_text(json, message);
     json_key(json, "count");
-    json_int(json, 1);
+    json_int(json, (int64_t)count);
     json_close(json, '}');
 }
 
@@ -63,7 +63,7 @@ static void put_nameless(struct json *json, const struct model_module *module,
 
     if (asprintf(&message, "no names in %s: %s", module->path, why) < 0)
         return;
-    put_problem(json, "no-names", message);
+    put_problem(json, "no-names", message, 1);
     free(message);
 }
 
@@ -74,9 +74,13 @@ static void put_problems(struct json_view *view)
     json_key(json, "problems");
     json_open(json, '[');
     if (view->dump->problem)
-        put_problem(json, "incomplete", view->dump->problem);
+        put_problem(json, "incomplete", view->dump->problem, 1);
+    if (view->dump->missing_pages > 0)
+        put_problem(json, "missing-pages",
+                    "pages of memory that are not in the core",
+                    view->dump->missing_pages);
     if (names_limit(view->dump))
-        put_problem(json, "no-libdw", names_limit(view->dump));
+        put_problem(json, "no-libdw", names_limit(view->dump), 1);
     for (size_t i = 0; i < view->dump->module_count; i++)
         if (names_missing(view->dump, i))
             put_nameless(json, &view->dump->modules[i],
@@ -90,6 +94,7 @@ static void put_capture(struct json_view *view)
         [MODEL_IN_PROCESS] = "in-process",
         [MODEL_PTRACE] = "ptrace",
         [MODEL_UNSTOPPED] = "none",
+        [MODEL_CORE] = "core",
     };
     const weft_dump *dump = view->dump;
     struct json *json = &view->json;
@@ -100,7 +105,7 @@ static void put_capture(struct json_view *view)
     json_key(json, "time");
     put_time(json, dump->wall_time_ns);
     json_key(json, "source");
-    json_text(json, "live");
+    json_text(json, dump->method == MODEL_CORE ? "core" : "live");
     json_key(json, "method");
     json_text(json, methods[dump->method]);
     json_key(json, "pause_us");

@@ -41,7 +41,7 @@ static void print_process(struct view *view)
 
     str_add_name(line, program_name(dump), false, 30);
     str_addf(line, "  pid %d", dump->pid);
-    if (dump->host) {
+    if (dump->host && dump->host[0] != '\0') {
         str_add(line, " on ");
         str_add_name(line, dump->host, false, 20);
     }
@@ -115,6 +115,10 @@ static void add_words(struct view *view, const char *text)
 
 static void add_pause(struct str *line, const weft_dump *dump)
 {
+    if (dump->method == MODEL_CORE) {
+        str_add(line, "; from a core file");
+        return;
+    }
     if (dump->method == MODEL_UNSTOPPED) {
         str_add(line, "; the process was not stopped");
         return;
