@@ -265,8 +265,11 @@ uint32_t objects_add_held(const struct picture *picture,
     uint32_t count = 0;
     struct held held;
 
-    while (at != NULL && count < HELD_MAX &&
-           space_read_all(picture->space, (uintptr_t)at, &held, sizeof held)) {
+    // In a damaged list, what is not listed may come round for ever.
+    for (uint32_t steps = 0;
+         steps < 2 * HELD_MAX && at != NULL && count < HELD_MAX &&
+         space_read_all(picture->space, (uintptr_t)at, &held, sizeof held);
+         steps++) {
         struct holding *holding = &ret_held[count];
         *holding = (struct holding){.slot = copy->index};
         if (!(held.kind == HELD_SHARED

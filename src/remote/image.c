@@ -446,6 +446,14 @@ int image_init(struct image *image, const struct elf_file *core)
     return 0;
 }
 
+bool image_is_cut(const struct image *image)
+{
+    for (size_t i = 0; i < image->part_count; i++)
+        if (image->parts[i].kept < image->parts[i].meant)
+            return true;
+    return false;
+}
+
 void image_deinit(struct image *image)
 {
     for (size_t i = 0; i < image->file_count; i++) {

@@ -65,6 +65,9 @@ char *image_path(const struct image *image, uintptr_t address);
 // NULL: no memory.
 char *image_maps(const struct image *image);
 
+// Whether the core was cut off before its end.
+bool image_is_cut(const struct image *image);
+
 // How many pages were asked for in vain since.
 uint64_t image_lost_pages(const struct image *image);
 

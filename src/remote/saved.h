@@ -10,13 +10,13 @@
 
 // Types of notes, whose owner is BEACON_OWNER.
 enum saved_note {
-    SAVED_MOMENT = 0x100, // struct saved_moment
-    SAVED_EXE,            // a path
-    SAVED_HOST,           // a name
-    SAVED_ARGS,           // each ended by zero
-    SAVED_FDS,            // each its number, a blank, what it is, and zero
-    SAVED_THREADS,        // struct saved_thread each
-    SAVED_NAMES,          // of threads, as SAVED_FDS
+    SAVED_MOMENT = 0x77650001, // struct saved_moment
+    SAVED_EXE,                 // a path
+    SAVED_HOST,                // a name
+    SAVED_ARGS,                // each ended by zero
+    SAVED_FDS,                 // each its number, a blank, what it is, and zero
+    SAVED_THREADS,             // struct saved_thread each
+    SAVED_NAMES,               // of threads, as SAVED_FDS
 };
 
 enum { SAVED_VERSION = 1 };

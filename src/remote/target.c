@@ -443,6 +443,9 @@ static FILE *open_maps(struct target *target)
 static int find_file(struct target *target, const char *path, bool is_exe,
                      char **ret_file)
 {
+    *ret_file = NULL;
+    if (path[0] != '/') // the kernel's own module
+        return 0;
     int size = is_exe
                    ? asprintf(ret_file, "/proc/%d/exe", target->pid)
                    : asprintf(ret_file, "/proc/%d/root%s", target->pid, path);

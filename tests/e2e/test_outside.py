@@ -96,6 +96,14 @@ class Outside:
         self.process.stdout.close()
 
 
+def connect_many(server):
+    """Clients that the server has a task for, each."""
+    clients = [server.connect() for _ in range(20)]
+    for client in clients:
+        equal(ask(client, "PING"), b"+PONG\r\n")
+    return clients
+
+
 def ask(client, words):
     client.sendall(words.encode() + b"\r\n")
     return client.recv(4096)
@@ -292,9 +300,7 @@ def runs_on(server, client):
 
 def ended_in_the_middle(number, statuses):
     with Server() as server:
-        clients = [server.connect() for _ in range(20)]
-        for client in clients:
-            equal(ask(client, "PING"), b"+PONG\r\n")
+        clients = connect_many(server)
         seen = set()
         for _ in range(KILLS):
             command = subprocess.Popen([WEFT, "dump", str(server.pid)],
@@ -333,7 +339,7 @@ def interrupted_says_130():
 
 def under_load():
     with Server() as server:
-        clients = [server.connect() for _ in range(20)]
+        clients = connect_many(server)
         for _ in range(20):
             for client in clients:
                 client.sendall(b"SET key value\r\n" * 20)
@@ -486,7 +492,7 @@ def without_a_stop():
 
 def without_a_stop_under_load():
     with Server() as server:
-        clients = [server.connect() for _ in range(20)]
+        clients = connect_many(server)
         for _ in range(10):
             for client in clients:
                 client.sendall(b"SET key value\r\n" * 20)
