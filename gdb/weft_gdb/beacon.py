@@ -135,6 +135,15 @@ def find_beacon():
         address = find_note(begin, size)
         if address is not None:
             return Beacon(address)
-    raise Problem("weft: there is no weft in this program"
-                  + ("" if gdb.current_progspace().filename else
-                     ", or its file is not known: `file PROGRAM`"))
+    raise Problem("weft: there is no weft in this program" + doubt())
+
+
+def doubt():
+    """What may be why it is not found."""
+    if not gdb.current_progspace().filename:
+        return ", or its file is not known: `file PROGRAM`"
+    libraries = [objfile for objfile in gdb.objfiles()
+                 if ".so" in (objfile.filename or "")]
+    if gdb.selected_inferior().threads() and not libraries:
+        return ", or gdb does not know its libraries: `info sharedlibrary`"
+    return ""

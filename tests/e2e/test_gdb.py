@@ -351,7 +351,8 @@ def stopped_by_a_breakpoint():
 
 
 def findings_of_a_deadlock():
-    """By the command, of the process that gdb holds and of its core."""
+    """By the command, of the process that gdb holds, of its core, and of what
+    `weft save` has kept of it."""
     s = Session()
     s.add(SOURCED)
     s.add(f"set weft-command {WEFT}")
@@ -361,9 +362,12 @@ def findings_of_a_deadlock():
             Server(SERVER, cwd=place) as server:
         deadlock(server)
         s.run("-p", server.pid)
+        saved = Path(place) / "saved"
+        weft("save", server.pid, "-o", saved)
         core = core_of(server.process, place)
         s.add("weft apply all bt", r"in weft_mutex_lock \(")
         s.run(SERVER, core)
+        s.run(SERVER, saved)
 
 
 # ---- The oracle: four who are asked the same ----
