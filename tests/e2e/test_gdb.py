@@ -250,8 +250,8 @@ def add_looks(s, ids):
           rf"^  T{waits} +waiting to receive from channel \"gate\" +waits"
           " +waits$",
           rf"^  T{ids['locks']} +waiting for mutex \"counter\"",
-          rf"^  T{ids['ended']} +ended", rf"^  T{ids['turns']} +ready ", rf"^  T{ids['fresh']} +new",
-          rf"^  T{busy} +running")
+          rf"^  T{ids['ended']} +ended", rf"^  T{ids['turns']} +ready ",
+          rf"^  T{ids['fresh']} +new", rf"^  T{busy} +running")
     s.add("weft task", "No task is selected")
     s.add("info registers", "rip|pc")
     s.add(f"weft task T{waits}",
