@@ -134,8 +134,12 @@ static int take_core(const struct options *options,
 
     if (error == 0)
         error = remote_take(&core.target, options->runtime, ret_dumps);
-    if (error != 0)
+    if (error != 0) {
         complain(options, &core.target);
+        if (core.cut)
+            fprintf(stderr, "weft: %s: it is cut off before its end\n",
+                    options->core);
+    }
     core_file_close(&core);
     return error;
 }

@@ -154,11 +154,12 @@ static void capture_far_stack(const struct picture *picture,
 
 bool capture_sound(const struct task *task)
 {
-    const char *sp = task->sp;
+    uintptr_t sp = (uintptr_t)task->sp; // numbers: they may be anything
+    uintptr_t top = (uintptr_t)task->top;
 
-    return sp >= stack_low(task) + stack_guard_size() &&
-           sp + sizeof(struct switch_frame) <= (const char *)task->top &&
-           (uintptr_t)sp % sizeof(uintptr_t) == 0;
+    return sp >= (uintptr_t)stack_low(task) + stack_guard_size() && sp < top &&
+           top - sp >= sizeof(struct switch_frame) &&
+           sp % sizeof(uintptr_t) == 0;
 }
 
 // ---- What is read of a task, until it is claimed ----
@@ -325,7 +326,7 @@ static void read_stack(struct reading *r, struct cfi_cache *cache)
     else
         capture_stack(cache, &r->copy, pcs, &stack, &error);
     r->shape.stack = store_stack(r->picture->store, &stack, pcs, error);
-    set_used(r, (uintptr_t)(stack_high(&r->copy) - (char *)r->copy.sp));
+    set_used(r, (uintptr_t)stack_high(&r->copy) - (uintptr_t)r->copy.sp);
 }
 
 static void no_stack(struct reading *r)

@@ -378,6 +378,16 @@ static FILE *open_maps(struct target *target)
                               : fmemopen(core->maps, strlen(core->maps), "r");
 }
 
+// At its path, if anywhere: not in the program of the reader.
+static int find_file(struct target *target, const char *path, bool is_exe,
+                     char **ret_file)
+{
+    (void)target;
+    (void)is_exe;
+    *ret_file = strdup(path);
+    return *ret_file == NULL ? -ENOMEM : 0;
+}
+
 // What comes after a number in a list; its length in *ret_length. NULL: it is
 // not there.
 static const char *find_number(const struct core_file_text *list, int number,
@@ -473,7 +483,7 @@ static char *missing(struct target *target, uint64_t *ret_pages)
 
     *ret_pages = image_lost_pages(&core->image);
     if (core->cut)
-        return strdup("the core could not be unpacked to its end");
+        return strdup("the core is cut off before its end");
     return image_lost_files(&core->image);
 }
 
@@ -483,6 +493,7 @@ static const struct target_kind CORE = {
     .moment = read_moment,
     .still = is_still,
     .maps = open_maps,
+    .file = find_file,
     .descriptor = read_descriptor,
     .thread_name = read_name,
     .describe = describe,
@@ -559,6 +570,7 @@ static int open_memory(struct core_file *core, const char *exe)
         error = use_exe(core, exe);
     if (error != 0)
         return error;
+    core->cut |= image_is_cut(&core->image);
     image_open_files(&core->image);
     const char *distrust = image_distrust(&core->image, core->headers);
     if (exe != NULL && distrust != NULL)

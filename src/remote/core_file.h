@@ -25,7 +25,7 @@ struct core_file {
     struct saved_moment moment; // version 0: it is no saved dump
     uintptr_t headers;          // where the executable's lie (AT_PHDR)
     int64_t written_ns;         // when the file was
-    bool cut;                   // it could not be unpacked to its end
+    bool cut; // it was not written, copied or unpacked to its end
 };
 
 // Opens a core; `exe`: where its executable lies, or NULL for where the core

@@ -107,7 +107,8 @@ char *stack_low(const struct task *task)
 
 char *stack_high(const struct task *task)
 {
-    return stack_low(task) + ((size_t)1 << task->stack_class);
+    return (char *)((uintptr_t)stack_low(task) +
+                    ((uintptr_t)1 << task->stack_class));
 }
 
 bool stack_intact(const struct task *task)

@@ -688,10 +688,11 @@ CASES = [
 ]
 
 
-def main():
+def run(cases):
+    """Runs them, prints TAP; the exit status."""
     failed = False
-    print(f"1..{len(CASES)}", flush=True)
-    for number, case in enumerate(CASES, 1):
+    print(f"1..{len(cases)}", flush=True)
+    for number, case in enumerate(cases, 1):
         result, comment = "ok", ""
         try:
             if not may_trace():
@@ -707,4 +708,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(CASES))
