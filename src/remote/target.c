@@ -1,4 +1,13 @@
 // target.c -- A process that is read from outside.
+//
+// A thread of its own traces, as long as the process stands. For one that waits
+// for a disk, say, does not stop, and can be let go only when it does: so long
+// it stays traced, and would then stand. But when its tracer ends, the kernel
+// lets go of all.
+//
+//   T1  `stage` goes to STANDS by the tracer (release), which has written the
+//       threads and `refused` before, then to GOES by the caller (release),
+//       who has read them before. Each waits for the other's (acquire).
 #include "remote/target.h"
 
 #include <dirent.h>
@@ -358,37 +367,88 @@ static int stop_new(struct target *target, size_t first)
     return count;
 }
 
-int target_stop(struct target *target)
+// 0 or -errno.
+static int stop_all(struct target *target)
 {
-    sigset_t all;
     int count;
 
-    (void)sigfillset(&all);
-    (void)sigprocmask(SIG_BLOCK, &all, &target->signals);
-    target->stopped_ns = port_now();
     do // a thread not yet stopped may start others
         count = stop_new(target, target->thread_count);
     while (count > 0);
-    if (count == 0)
-        return 0;
-    target_resume(target);
-    return refuse(target, -count, true);
+    return count;
 }
 
-void target_resume(struct target *target)
+static void detach_all(const struct target *target)
 {
     for (size_t i = 0; i < target->thread_count; i++)
         if (target->threads[i].stopped)
             (void)ptrace(PTRACE_DETACH, target->threads[i].tid, NULL,
                          (void *)(intptr_t)target->threads[i].signal);
+}
+
+// ---- The thread that traces ----
+
+enum { STAGE_STOPS, STAGE_STANDS, STAGE_GOES };
+
+static void pass(struct target *target, uint32_t stage)
+{
+    store_release(&target->stage, stage); // T1
+    port_futex_wake(&target->stage, 1);
+}
+
+static void await(struct target *target, uint32_t stage)
+{
+    uint32_t now;
+
+    while ((now = load_acquire(&target->stage)) != stage) // T1
+        (void)port_futex_wait(&target->stage, now, INT64_MAX);
+}
+
+static void *trace(void *arg)
+{
+    struct target *target = arg;
+
+    target->refused = -stop_all(target);
+    pass(target, STAGE_STANDS);
+    await(target, STAGE_GOES);
+    detach_all(target);
+    return NULL;
+}
+
+int target_stop(struct target *target)
+{
+    sigset_t all;
+
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &target->signals);
+    target->stopped_ns = port_now();
+    store_relaxed(&target->stage, STAGE_STOPS); // it is not yet shared
+    int error =
+        port_thread_start(&target->tracer, "weft-tracer", trace, target);
+    if (error != 0) {
+        target->stopped_ns = 0;
+        (void)sigprocmask(SIG_SETMASK, &target->signals, NULL);
+        return error;
+    }
+    await(target, STAGE_STANDS);
+    if (target->refused == 0)
+        return 0;
+    target_resume(target);
+    return refuse(target, target->refused, true);
+}
+
+void target_resume(struct target *target)
+{
+    if (target->stopped_ns != 0) {
+        pass(target, STAGE_GOES);
+        port_thread_join(&target->tracer);
+        target->stood_ns = port_now() - target->stopped_ns;
+        target->stopped_ns = 0;
+        (void)sigprocmask(SIG_SETMASK, &target->signals, NULL);
+    }
     target->thread_count = target->thread_room = 0;
     free(target->threads);
     target->threads = NULL;
-    if (target->stopped_ns == 0)
-        return;
-    target->stood_ns = port_now() - target->stopped_ns;
-    target->stopped_ns = 0;
-    (void)sigprocmask(SIG_SETMASK, &target->signals, NULL);
 }
 
 const struct target_thread *target_thread(const struct target *target,

@@ -76,11 +76,14 @@ struct target {
     bool elsewhere; // in another PID namespace
     struct target_thread *threads;
     size_t thread_count, thread_room;
-    sigset_t signals;   // the caller's mask, while it stands
-    int64_t stopped_ns; // since when it stands, or
-    int64_t stood_ns;   // how long it did
-    int64_t took_ns;    // of a saved dump: how long all took; else 0
-    char problem[256];  // why the last call failed
+    struct port_thread tracer; // while it stands
+    atomic_u32 stage;          // T1 in target.c
+    int refused;               // what the tracer was refused with, or 0
+    sigset_t signals;          // the caller's mask, while it stands
+    int64_t stopped_ns;        // since when it stands, or
+    int64_t stood_ns;          // how long it did
+    int64_t took_ns;           // of a saved dump: how long all took; else 0
+    char problem[256];         // why the last call failed
 };
 
 // Opens a process. 0 or -errno, with `problem` set.

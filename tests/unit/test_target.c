@@ -25,6 +25,8 @@ enum { STOPS = 300 };
 struct told {
     atomic_uint signals;
     atomic_uint turns;
+    atomic_uint child;
+    atomic_uint goes_on;
 };
 
 static struct told *told; // shared with it
@@ -173,6 +175,52 @@ static void test_without_its_first_thread(void **state)
     end(pid);
 }
 
+// ---- Threads that cannot stop ----
+
+static void *fork_a_child(void *unused)
+{
+    if (vfork() == 0) { // until it ends, this thread hears no signal
+        atomic_store(&told->child, (unsigned)getpid());
+        for (;;)
+            (void)pause();
+    }
+    for (;;)
+        atomic_fetch_add(&told->goes_on, 1);
+    return unused;
+}
+
+static void wait_for_a_child(void)
+{
+    pthread_t thread;
+
+    begin_spinning();
+    if (pthread_create(&thread, NULL, fork_a_child, NULL) != 0)
+        _exit(1);
+    for (;;)
+        (void)pause();
+}
+
+// It is let go all the same, and not only when this process ends.
+static void test_one_that_cannot_stop_goes_on_later(void **state)
+{
+    struct target target;
+    unsigned child;
+
+    (void)state;
+    skip_if_forbidden();
+    int pid = start(wait_for_a_child);
+    while ((child = atomic_load(&told->child)) == 0)
+        (void)usleep(100);
+    assert_int_equal(target_open(&target, pid), 0);
+    assert_int_equal(target_stop(&target), 0);
+    target_resume(&target);
+    assert_int_equal(kill((int)child, SIGKILL), 0);
+    while (atomic_load(&told->goes_on) == 0)
+        (void)usleep(100); // for ever, if it stands now
+    target_close(&target);
+    end(pid);
+}
+
 // ---- The caller ----
 
 static atomic_uint caught;
@@ -245,6 +293,7 @@ static void test_look_places_those_that_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_that_cannot_stop_goes_on_later),
         cmocka_unit_test(test_signals_wait_for_the_end_of_the_stop),
         cmocka_unit_test(test_look_places_those_that_wait),
         cmocka_unit_test(test_signals_arrive),
