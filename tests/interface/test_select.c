@@ -404,6 +404,69 @@ static void test_giving_up(void **state)
     run(scoped);
 }
 
+// ---- Those who queued behind it. ----
+
+struct line {
+    weft_semaphore semaphore;
+    weft_rwlock rwlock;
+    weft_event event;
+};
+
+static void *want_two(void *arg)
+{
+    struct line *line = arg;
+    weft_clause clauses[] = {
+        weft_clause_acquire(&line->semaphore, 2),
+        weft_clause_lock_write(&line->rwlock),
+        weft_clause_event(&line->event),
+    };
+
+    return (void *)(intptr_t)weft_select(clauses, 3, WEFT_NEVER);
+}
+
+static void *want_one(void *arg)
+{
+    expect_is(weft_semaphore_acquire(arg, 1, WEFT_NEVER), 0);
+    return NULL;
+}
+
+static void *want_to_read(void *arg)
+{
+    expect_is(weft_rwlock_lock_read(arg, WEFT_NEVER), 0);
+    expect_is(weft_rwlock_unlock(arg), 0);
+    return NULL;
+}
+
+// Once it has chosen something else, it is in nobody's way.
+static void *make_way(void *arg)
+{
+    struct line line = {
+        .semaphore = WEFT_SEMAPHORE_INIT("s", 1),
+        .rwlock = WEFT_RWLOCK_INIT("r"),
+        .event = WEFT_EVENT_INIT("e"),
+    };
+
+    expect_is(weft_rwlock_lock_read(&line.rwlock, WEFT_NEVER), 0);
+    weft_task first = spawn(want_two, &line);
+    until_waiting(first, WEFT_WAIT_SELECT);
+    weft_task second = spawn(want_one, &line.semaphore);
+    until_waiting(second, WEFT_WAIT_SEMAPHORE);
+    weft_task third = spawn(want_to_read, &line.rwlock);
+    until_waiting(third, WEFT_WAIT_RWLOCK_READ);
+    expect_is(weft_event_set(&line.event), 0);
+    expect_is(join(first), 2);
+    (void)join(second);
+    (void)join(third);
+    expect_is(weft_rwlock_unlock(&line.rwlock), 0);
+    return arg;
+}
+
+static void test_making_way(void **state)
+{
+    (void)state;
+    run(make_way);
+}
+
 // ---- Many, and fair. ----
 
 enum { MANY = 1000 };
@@ -571,6 +634,7 @@ int main(void)
         cmocka_unit_test(test_each_wakes_it),
         cmocka_unit_test(test_threads_may_select),
         cmocka_unit_test(test_giving_up),
+        cmocka_unit_test(test_making_way),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_misuse_is_refused),
