@@ -14,6 +14,7 @@
 static const int64_t TIME_MAX_NS = INT64_MAX / 4;
 
 enum {
+    SEGMENTS_AT_ONCE = 256,
     RATE_AFTER_NS = 1000000,
     RATE_MAX_NS = 1000, // of one tick
 };
@@ -45,26 +46,87 @@ static int copy_runtime(struct far_runtime *far)
     return 0;
 }
 
+static int by_number(const void *left, const void *right)
+{
+    const uintptr_t *a = left, *b = right;
+
+    return (*a > *b) - (*a < *b);
+}
+
+// Whether segments lie beside each other: or the same memory would be counted,
+// and copied, many times.
+static bool lie_apart(const uintptr_t *segments, size_t count)
+{
+    uintptr_t *sorted = malloc((count + 1) * sizeof *sorted);
+    bool apart = sorted != NULL;
+
+    if (sorted != NULL) {
+        memcpy(sorted, segments, count * sizeof *sorted);
+        qsort(sorted, count, sizeof *sorted, by_number);
+    }
+    for (size_t i = 1; apart && i < count; i++)
+        apart = sorted[i] - sorted[i - 1] >= sizeof(struct segment);
+    free(sorted);
+    return apart;
+}
+
+// How many of the segments are there, up to the first that is not.
+static size_t count_there(const struct far_runtime *far, size_t count)
+{
+    struct span spans[SEGMENTS_AT_ONCE];
+    uint64_t words[SEGMENTS_AT_ONCE];
+
+    for (size_t first = 0; first < count; first += SEGMENTS_AT_ONCE) {
+        size_t some =
+            count - first < SEGMENTS_AT_ONCE ? count - first : SEGMENTS_AT_ONCE;
+        for (size_t i = 0; i < some; i++)
+            spans[i] = (struct span){far->segments[first + i], &words[i],
+                                     sizeof *words};
+        far->target->space.read_many(&far->target->space, spans, some);
+        for (size_t i = 0; i < some; i++)
+            if (spans[i].bytes != sizeof *words)
+                return first + i;
+    }
+    return count;
+}
+
+// Where the table lies. It is as long as it says only if that is there: room is
+// made by its length.
+static int copy_table(struct far_runtime *far)
+{
+    struct table *table = &far->runtime.table;
+    uint32_t used = load_relaxed(&table->used); // a copy's
+    size_t segments = ((size_t)used + SEGMENT_SLOTS - 1) / SEGMENT_SLOTS;
+
+    free(far->segments);
+    far->segments = copy_array(far, (const void *)table->segments, segments,
+                               sizeof *far->segments);
+    if (far->segments == NULL || !lie_apart(far->segments, segments))
+        return -EIO;
+    uint64_t there = (uint64_t)count_there(far, segments) * SEGMENT_SLOTS;
+    if (there < used)
+        store_relaxed(&table->used, (uint32_t)there); // a copy's
+    // A figure; nobody else counts yet.
+    store_relaxed(&far->failed, there < used ? used - (uint32_t)there : 0);
+    return 0;
+}
+
 static int copy_parts(struct far_runtime *far)
 {
     struct weft_runtime *r = &far->runtime;
-    uint32_t used = load_relaxed(&r->table.used); // a copy's
-    size_t segments = ((size_t)used + SEGMENT_SLOTS - 1) / SEGMENT_SLOTS;
 
     far->workers =
         copy_array(far, r->workers, r->worker_count, sizeof *far->workers);
     far->cores = copy_array(far, r->cores, r->worker_count, sizeof *far->cores);
-    far->segments = copy_array(far, (const void *)r->table.segments, segments,
-                               sizeof *far->segments);
-    return far->workers == NULL || far->cores == NULL || far->segments == NULL
-               ? -EIO
-               : 0;
+    return far->workers == NULL || far->cores == NULL ? -EIO : copy_table(far);
 }
 
 int far_prepare(struct far_runtime *far)
 {
     int error = copy_runtime(far);
 
+    if (error == 0)
+        error = copy_table(far);
     return error == 0 ? far_tasks_prepare(far) : error;
 }
 
