@@ -19,7 +19,7 @@ from pathlib import Path
 import build
 import run_tests
 
-SUITES = {"unit", "interface", "e2e"}
+SUITES = {"unit", "interface", "e2e", "faults"}
 ENDS = re.compile(r"\b(panic|abort|_exit)\(")
 
 
@@ -58,9 +58,13 @@ def run_suites(pattern):
         if result.failed:
             failed.append(f"{name}: {', '.join(result.failed)}")
 
+    together = [entry for entry in tests if entry[1]["is_parallel"]]
     with run_tests.Heartbeat(lambda: f"{len(tests)} programs"):
         with ThreadPoolExecutor(build.JOBS) as pool:
-            list(pool.map(run, tests))
+            list(pool.map(run, together))
+        for entry in tests:
+            if not entry[1]["is_parallel"]:
+                run(entry)
     return failed
 
 

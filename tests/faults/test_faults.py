@@ -4,7 +4,8 @@
 # First a program is run to count its calls of each function; then once for
 # each call that fails, alone or with all that come after it. The tour and the
 # examples by themselves take half a minute; with --all every call of each of
-# them fails, and the calls of the interface tests, too. A line of a failure
+# them fails, and the calls of the interface tests, too. With --ways it is one
+# call for each way on which the library comes to it, through its own functions. A line of a failure
 # says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
 import argparse
 import os
@@ -40,12 +41,13 @@ class Subject:
         self.tidy = tidy  # exit statuses with which it gives everything back
         self.start = start or (lambda rules, **more: run.run(
             self.argv, rules, self.limit_s, **more))
-        self.counts, self.mapped = {}, 0
+        self.counts, self.ways, self.mapped = {}, {}, 0
 
     def record(self):
         """Counts its calls. What is wrong with a run without a fault."""
         done = self.start([])
-        self.counts, self.mapped = done.counts, done.mapped
+        self.counts, self.ways = done.counts, done.ways
+        self.mapped = done.mapped
         self.limit_s = min(self.limit_s, 10 + 10 * done.seconds)
         bad = run.verdict(done)
         if bad is None and done.status != 0:
@@ -113,6 +115,13 @@ class Campaign:
         self.tap.case(not found,
                       f"{subject.name}: {name} ({len(attempts)} runs)",
                       [line for notes in found[:4] for line in notes])
+
+    def fail_by_ways(self, subject):
+        for name, rules in sorted(plan.by_ways(subject.ways).items()):
+            if (subject.name.removeprefix("faulty-"), name) in WAITS_IN_VAIN:
+                continue
+            self.case(subject, f"{name} fails, by each way to it",
+                      [([rule], {}) for rule in rules])
 
     def fail_in_turn(self, subject, most, others, periods):
         for name, count in sorted(subject.counts.items()):
@@ -251,14 +260,21 @@ def plan_of(options):
 def main(arguments):
     parser = argparse.ArgumentParser()
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--ways", action="store_true",
+                        help="only the first call of each way to it fails")
     parser.add_argument("--only", default="", help="part of a subject's name")
     options = parser.parse_args(arguments)
     tap = Tap()
-    every_call_is_listed(tap)
+    if not options.ways:
+        every_call_is_listed(tap)
     with ThreadPoolExecutor(JOBS) as pool:
         campaign = Campaign(tap, pool)
         for subject, extent in plan_of(options):
-            if campaign.record(subject):
+            if not campaign.record(subject):
+                continue
+            if options.all or options.ways:
+                campaign.fail_by_ways(subject)
+            if not options.ways:
                 campaign.fail_in_turn(subject, *extent[:3])
                 hard_times(campaign, subject, extent[3])
     account(campaign)
