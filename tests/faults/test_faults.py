@@ -5,8 +5,8 @@
 # each call that fails, alone or with all that come after it. The tour and the
 # examples by themselves take half a minute; with --all every call of each of
 # them fails, and the calls of the interface tests, too. With --ways it is one
-# call for each way on which the library comes to it, through its own functions. A line of a failure
-# says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
+# call for each way on which the library comes to it, through its own functions.
+# A line of a failure says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
 import argparse
 import os
 import re
@@ -272,7 +272,7 @@ def main(arguments):
         for subject, extent in plan_of(options):
             if not campaign.record(subject):
                 continue
-            if options.all or options.ways:
+            if extent is ALL or options.ways:
                 campaign.fail_by_ways(subject)
             if not options.ways:
                 campaign.fail_in_turn(subject, *extent[:3])
