@@ -17,6 +17,7 @@
 #include <weft/runtime.h>
 #include <weft/rwlock.h>
 #include <weft/scope.h>
+#include <weft/select.h>
 #include <weft/semaphore.h>
 #include <weft/task.h>
 #include <weft/time.h>

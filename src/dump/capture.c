@@ -211,6 +211,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
         .stack = WEFT_NONE,
         .site = store_site(picture->store, copy->site),
         .object = WEFT_NONE,
+        .choice = WEFT_NONE,
         .stack_size = (uint32_t)1 << copy->stack_class,
         .wait_fd = -1,
         .state = (uint8_t)state,
@@ -234,6 +235,7 @@ static void read_wait(struct reading *r)
 
     r->shape.wait = copy->wait_kind;
     r->shape.object = objects_add_waited(r->picture, copy);
+    r->shape.choice = objects_add_choice(r->picture, copy);
     if (deadline != WEFT_NEVER)
         r->extra.timeout_in_ns =
             deadline > r->picture->now_ns ? deadline - r->picture->now_ns : 0;

@@ -51,7 +51,7 @@ static void *send_stream(void *arg)
 
 static void *receive_in_order(void *arg)
 {
-    static const size_t capacities[] = {1, 2, 3, 64, 5000};
+    static const size_t capacities[] = {0, 1, 2, 3, 64, 5000};
 
     for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
         struct stream stream = {channel_of(capacities[i]), scaled(2000)};
@@ -137,8 +137,9 @@ static void test_bad_sizes_are_refused(void **state)
     weft_channel *channel = (weft_channel *)&channel;
     static const size_t sizes[][2] = {
         {0, 1},
-        {1, 0},
         {0, 0},
+        {SIZE_MAX, 0},
+        {(1 << 30) + 1, 0},
         {SIZE_MAX, 1},
         {1, SIZE_MAX},
         {1 << 30, 2},
@@ -156,6 +157,44 @@ static void test_bad_sizes_are_refused(void **state)
     assert_int_equal(weft_channel_new(1, 1, NULL, NULL), -EINVAL);
     assert_int_equal(weft_channel_new(1 << 10, 1 << 20, NULL, &channel), 0);
     assert_int_equal(weft_channel_free(channel), 0);
+}
+
+// Without room: an item goes from hand to hand, or not at all.
+static void *send_and_tell(void *arg)
+{
+    struct stream *stream = arg;
+
+    expect_is(send_number(stream->channel, 5), 0);
+    stream->count = 1; // it has been received
+    return NULL;
+}
+
+static void *meet(void *arg)
+{
+    weft_channel *channel = channel_of(0);
+    struct stream stream = {channel, 0};
+    int number = 1;
+
+    expect_is(weft_channel_send(channel, &number, 0), -ETIMEDOUT);
+    expect_is(weft_channel_recv(channel, &number, 0), -ETIMEDOUT);
+    weft_task task = spawn(send_and_tell, &stream);
+    until_waiting(task, WEFT_WAIT_CHAN_SEND);
+    expect_is(stream.count, 0);
+    expect_is(weft_channel_free(channel), -EBUSY);
+    expect_is(recv_number(channel), 5);
+    (void)join(task);
+    expect_is(stream.count, 1);
+    expect_is(weft_channel_close(channel), 0);
+    expect_is(weft_channel_recv(channel, &number, 0), -EPIPE);
+    expect_is(weft_channel_send(channel, &number, 0), -EPIPE);
+    expect_is(weft_channel_free(channel), 0);
+    return arg;
+}
+
+static void test_rendezvous(void **state)
+{
+    (void)state;
+    run(meet);
 }
 
 static void *misuse(void *arg)
@@ -444,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_items_come_in_order),
         cmocka_unit_test(test_the_capacity_is_kept),
         cmocka_unit_test(test_items_of_any_size),
+        cmocka_unit_test(test_rendezvous),
         cmocka_unit_test(test_bad_sizes_are_refused),
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_first_come_first_served),
