@@ -154,6 +154,7 @@ static weft_dump *make_stall(void)
 
     maker_object(dump, WEFT_OBJECT_MUTEX, "pool", 3, 0);
     maker_object(dump, WEFT_OBJECT_CHANNEL, "jobs", 0, 0);
+    dump->objects[1].receives = true;
     waiting(dump, 1, WEFT_WAIT_MUTEX, 0);
     waiting(dump, 2, WEFT_WAIT_MUTEX, 0);
     waiting(dump, 3, WEFT_WAIT_CHAN_RECV, 1);
@@ -188,7 +189,7 @@ static void chain(void **state)
     assert_string_equal(words_relation(dump, finding, 1), "last sender");
     assert_string_equal(words_relation(dump, finding, 2), "joined by it");
     assert_string_equal(words_relation(dump, finding, 3), "its child");
-    dump->objects[1].used = 4; // what waits there now wants to send
+    dump->objects[1].receives = false; // what waits there now wants to send
     assert_string_equal(words_relation(dump, finding, 1), "last receiver");
     weft_dump_free(dump);
 }
@@ -242,7 +243,7 @@ static void stalls(void **state)
     expect(words_title, dump, finding,
            "7 tasks wait to receive from channel \"jobs\"; nothing was sent "
            "for 5 s");
-    dump->objects[1].used = 4;
+    dump->objects[1].receives = false;
     expect(words_title, dump, finding,
            "7 tasks wait to send to channel \"jobs\"; nothing was received "
            "for 5 s");
@@ -338,6 +339,7 @@ static void lost_peer(void **state)
 
     (void)state;
     maker_object(dump, WEFT_OBJECT_CHANNEL, "jobs", 0, 0);
+    dump->objects[0].receives = true;
     waiting(dump, 1, WEFT_WAIT_CHAN_RECV, 0);
     struct model_finding *finding =
         maker_finding(dump, WEFT_RULE_LOST_PEER, first, NULL, 1, NULL, 0);
@@ -350,7 +352,7 @@ static void lost_peer(void **state)
     expect(words_hint, dump, finding,
            "look whether T12 ended too early, or was to call "
            "weft_channel_close");
-    dump->objects[0].used = 1;
+    dump->objects[0].receives = false;
     expect(words_title, dump, finding,
            "a task waits to send to channel \"jobs\", whose only receiver has "
            "ended");
