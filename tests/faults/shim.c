@@ -11,8 +11,8 @@
 // the calls that come by one way alone: a hash of the place of the call and of
 // those that the library's functions on the way to it were called from. The
 // ACTION is the number of an error, or `short`: half of the bytes are moved, or
-// `jump`: the clock goes wrong. WEFT_FAULT_REPORT is a file to which every fault
-// is added when it happens, and what was counted when the process exits.
+// `jump`: the clock goes wrong. WEFT_FAULT_REPORT is a file to which every
+// fault is added when it happens, and what was counted when the process exits.
 // WEFT_FAULT_SIGNALS is a number of microseconds: so often every thread is sent
 // two signals.
 #include <dirent.h>

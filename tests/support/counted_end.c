@@ -2,8 +2,8 @@
 //
 // In the build for ./dev coverage. gcc's counters are written by exit(), while
 // tests of misuse, of overflowed stacks and of forked children end otherwise:
-// these functions stand in for libc's (--wrap), write the counters, and go on as
-// ever.
+// these functions stand in for libc's (--wrap), write the counters, and go on
+// as ever.
 #include <signal.h>
 #include <stdlib.h>
 
