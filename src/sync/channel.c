@@ -33,10 +33,13 @@ static void put(struct weft_channel *channel, const void *item)
     channel->count++;
 }
 
+// An empty one begins anew at the front, so that only as many places are ever
+// touched as items were inside at a time.
 static void drop_first(struct weft_channel *channel)
 {
-    channel->first = (channel->first + 1) % channel->capacity;
     channel->count--;
+    channel->first =
+        channel->count == 0 ? 0 : (channel->first + 1) % channel->capacity;
 }
 
 // ---- Who was here, for dumps ----

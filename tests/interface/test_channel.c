@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <weft/weft.h>
 
 #include <cmocka.h>
@@ -157,6 +159,42 @@ static void test_bad_sizes_are_refused(void **state)
     assert_int_equal(weft_channel_new(1, 1, NULL, NULL), -EINVAL);
     assert_int_equal(weft_channel_new(1 << 10, 1 << 20, NULL, &channel), 0);
     assert_int_equal(weft_channel_free(channel), 0);
+}
+
+// ---- Memory ----
+
+static long resident_kib(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    long pages = 0;
+
+    expect(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
+    expect_is(fclose(file), 0);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+// A large channel that is hardly used costs little.
+static void *pass_through(void *arg)
+{
+    enum { ITEM = 4096, ROOM = 32768 }; // 128 MiB
+    static char item[ITEM];
+    weft_channel *channel;
+    long before = resident_kib();
+
+    expect_is(weft_channel_new(ITEM, ROOM, "roomy", &channel), 0);
+    for (int i = 0; i < ROOM; i++) {
+        expect_is(weft_channel_send(channel, item, WEFT_NEVER), 0);
+        expect_is(weft_channel_recv(channel, item, WEFT_NEVER), 0);
+    }
+    expect(resident_kib() - before < 64 * 1024);
+    expect_is(weft_channel_free(channel), 0);
+    return arg;
+}
+
+static void test_memory_comes_as_it_fills(void **state)
+{
+    (void)state;
+    run_with(1, pass_through, NULL);
 }
 
 // Without room: an item goes from hand to hand, or not at all.
@@ -484,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_the_capacity_is_kept),
         cmocka_unit_test(test_items_of_any_size),
         cmocka_unit_test(test_rendezvous),
+        cmocka_unit_test(test_memory_comes_as_it_fills),
         cmocka_unit_test(test_bad_sizes_are_refused),
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_first_come_first_served),
