@@ -55,6 +55,8 @@ LONG_RUNNERS = {
     "fuzz": ("the fuzz targets under libFuzzer",
              ["python3", "tools/fuzz.py", "--tap", "--runs", "10000000"],
              2 * 3600),
+    "coverage": ("what of src/ the tests reach, by its limits",
+                 ["python3", "tools/coverage.py", "--tap"], 3600),
     "prove": ("the explorer's whole search, and the mutants",
               ["python3", "tools/prove.py", "--tap"], 4 * 3600),
 }

@@ -42,8 +42,3 @@ def descriptors():
 
 def file_size():
     return [limit("fsize", most) for most in (0, 1000, 20000)]
-
-
-def memory(least_mb, most_mb, step_mb):
-    return [limit("as", mb << 20)
-            for mb in range(least_mb, most_mb + 1, step_mb)]

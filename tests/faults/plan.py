@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # plan.py -- Which calls of the library are made to fail, and with what.
 #
-# A rule is a text as shim.c reads it: NAME:FIRST:EVERY:ACTION.
+# A rule is a text as shim.c reads it: NAME:FIRST:EVERY:ACTION, where the NAME
+# may be NAME@WAY.
 import errno
 
 # What a call may say that cannot be done; the first is the usual one. Errors
@@ -147,6 +148,16 @@ def failures(name, count, most, others):
         for first in picks(count, others if index else most):
             rules.append(rule(name, first, 0, error))
             rules.append(rule(name, first, 1, error))
+    return rules
+
+
+def by_ways(ways):
+    """The rules by which the first call of each way fails, by its function."""
+    rules = {}
+    for way, name in ways.items():
+        for error in ERRORS.get(name, [])[:1]:
+            rules.setdefault(name, []).append(
+                rule(f"{name}@{way:x}", 1, 0, error))
     return rules
 
 

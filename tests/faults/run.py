@@ -36,6 +36,7 @@ class Run:
     seconds: float
     counts: dict = field(default_factory=dict)
     sites: dict = field(default_factory=dict)   # offset -> name
+    ways: dict = field(default_factory=dict)    # hash -> name
     faults: list = field(default_factory=list)  # (name, number, offset)
     mapped: int = 0
 
@@ -56,6 +57,8 @@ class Run:
                                            self.counts.get(rest[0], 0))
             elif word == "site":
                 self.sites[int(rest[1], 16)] = rest[0]
+            elif word == "way":
+                self.ways[int(rest[1], 16)] = rest[0]
             elif word == "fault":
                 self.faults.append((rest[0], int(rest[1]), int(rest[2], 16)))
             elif word == "mapped":

@@ -7,11 +7,14 @@
 //
 // WEFT_FAULT is a list of rules NAME:FIRST:EVERY:ACTION, separated by commas.
 // Of the calls of NAME, the one numbered FIRST (from 1) is concerned, and after
-// it each EVERY-th (0: none, 1: all from then on). The ACTION is the number of
-// an error, or `short`: half of the bytes are moved, or `jump`: the clock goes
-// wrong. WEFT_FAULT_REPORT is a file to which every fault is added when it
-// happens, and what was counted when the process exits. WEFT_FAULT_SIGNALS is a
-// number of microseconds: so often every thread is sent two signals.
+// it each EVERY-th (0: none, 1: all from then on). NAME@WAY is concerned with
+// the calls that come by one way alone: a hash of the place of the call and of
+// those that the library's functions on the way to it were called from. The
+// ACTION is the number of an error, or `short`: half of the bytes are moved, or
+// `jump`: the clock goes wrong. WEFT_FAULT_REPORT is a file to which every
+// fault is added when it happens, and what was counted when the process exits.
+// WEFT_FAULT_SIGNALS is a number of microseconds: so often every thread is sent
+// two signals.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -36,6 +39,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
 
 // As WEFT_FAULT names them: the functions that are stood in for.
 #define CALLS(X)                                                               \
@@ -120,12 +124,15 @@ static const char *const names[] = {
 enum {
     RULES_MAX = 32,
     SITES = 4096,
+    WAYS = 1 << 14,
+    WAY_FRAMES = 4,     // how far back two ways can differ
     WATCHED_MAX = 1024, // descriptors
     ACTION_SHORT = -1,
     ACTION_JUMP = -2,
 };
 
 struct rule {
+    unsigned long way; // 0: any
     unsigned long first;
     unsigned long every;
     enum call call;
@@ -141,15 +148,17 @@ static long storm_us;
 static atomic_ulong counts[CALL_COUNT];
 static atomic_long mapped; // bytes that the library has and has not given back
 
-// A place that calls, as an offset in the library; 0: free.
+// A place that calls, as an offset in the library, or a way; 0: free.
 struct site {
-    atomic_ulong offset;
+    atomic_ulong key;
     atomic_ulong count;
     enum call call;
 };
 static struct site sites[SITES];
+static struct site ways[WAYS];
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
 
 // The true functions that are used here before they are wrapped below.
 int __real_open64(const char *path, int flags, ...);
@@ -179,15 +188,23 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
     errno = kept;
 }
 
+static void tell_keys(const char *word, const struct site *table, int room)
+{
+    for (int i = 0; i < room; i++)
+        if (atomic_load(&table[i].key) != 0)
+            tell("%s %s %lx %lu\n", word, names[table[i].call],
+                 atomic_load(&table[i].key), atomic_load(&table[i].count));
+}
+
+// Last: what is called from now on is no longer the library's.
 __attribute__((destructor)) static void tell_all(void)
 {
+    rule_count = 0;
     for (int i = 0; i < CALL_COUNT; i++)
         if (atomic_load(&counts[i]) > 0)
             tell("count %s %lu\n", names[i], atomic_load(&counts[i]));
-    for (int i = 0; i < SITES; i++)
-        if (atomic_load(&sites[i].offset) != 0)
-            tell("site %s %lx %lu\n", names[sites[i].call],
-                 atomic_load(&sites[i].offset), atomic_load(&sites[i].count));
+    tell_keys("site", sites, SITES);
+    tell_keys("way", ways, WAYS);
     tell("mapped %ld\n", atomic_load(&mapped));
 }
 
@@ -205,11 +222,12 @@ static enum call call_of(const char *name, size_t length)
 static void add_rule(const char *text)
 {
     struct rule *rule = &rules[rule_count++];
-    size_t length = strcspn(text, ":");
-    char *at;
+    size_t length = strcspn(text, ":@");
+    char *at = (char *)text + length;
 
     rule->call = call_of(text, length);
-    rule->first = strtoul(text + length + 1, &at, 10);
+    rule->way = *at == '@' ? strtoul(at + 1, &at, 16) : 0;
+    rule->first = strtoul(at + 1, &at, 10);
     rule->every = strtoul(at + 1, &at, 10);
     if (strncmp(at + 1, "short", 5) == 0)
         rule->action = ACTION_SHORT;
@@ -217,6 +235,53 @@ static void add_rule(const char *text)
         rule->action = ACTION_JUMP;
     else
         rule->action = atoi(at + 1);
+}
+
+// Counts a call in a table; how many it has had from there.
+static unsigned long count_in(struct site *table, unsigned long room,
+                              enum call call, unsigned long key)
+{
+    for (unsigned long i = key; i < key + room; i++) {
+        struct site *site = &table[i % room];
+        unsigned long found = 0;
+        if (atomic_compare_exchange_strong(&site->key, &found, key))
+            site->call = call;
+        else if (found != key)
+            continue;
+        return atomic_fetch_add(&site->count, 1) + 1;
+    }
+    return 0; // there is no place left
+}
+
+struct walk {
+    unsigned long hash;
+    unsigned frames;
+};
+
+// Takes the library's own frames, up to the first that is another's.
+static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *arg)
+{
+    struct walk *walk = arg;
+    uintptr_t at = _Unwind_GetIP(context);
+    uintptr_t start = (uintptr_t)__ehdr_start;
+
+    if (at < start || at >= (uintptr_t)etext || walk->frames == WAY_FRAMES + 3)
+        return _URC_END_OF_STACK;
+    if (walk->frames++ > 1) // this file's own are the same each time
+        walk->hash = (walk->hash ^ (at - start)) * 0x9e3779b97f4a7c15;
+    return _URC_NO_REASON;
+}
+
+// By which way a call has come. Not asked of the calls that only storms concern
+// and that come too often, or in the middle of a signal.
+static unsigned long way_of(enum call call)
+{
+    struct walk walk = {0};
+
+    if (call == CALL_clock_gettime || call == CALL_futex)
+        return 0;
+    (void)_Unwind_Backtrace(step, &walk);
+    return walk.hash >> 16;
 }
 
 static bool concerns(const struct rule *rule, enum call call,
@@ -229,36 +294,27 @@ static bool concerns(const struct rule *rule, enum call call,
     return (number - rule->first) % rule->every == 0;
 }
 
-static void count_site(enum call call, unsigned long offset)
-{
-    for (unsigned long i = offset;; i++) {
-        struct site *site = &sites[i % SITES];
-        unsigned long found = 0;
-        if (atomic_compare_exchange_strong(&site->offset, &found, offset))
-            site->call = call;
-        else if (found != offset)
-            continue;
-        atomic_fetch_add(&site->count, 1);
-        return;
-    }
-}
-
 // Counts a call; what is to become of it: 0: let it be, or the number of an
 // error, which is in errno too, or an ACTION.
-static int fault(enum call call, const void *from)
+__attribute__((noinline)) static int fault(enum call call, const void *from)
 {
     unsigned long number = atomic_fetch_add(&counts[call], 1) + 1;
     unsigned long offset = (unsigned long)((const char *)from - __ehdr_start);
+    unsigned long way = way_of(call);
+    unsigned long by_way = way == 0 ? 0 : count_in(ways, WAYS, call, way);
 
-    count_site(call, offset);
+    (void)count_in(sites, SITES, call, offset);
     for (unsigned i = 0; i < rule_count; i++) {
-        if (!concerns(&rules[i], call, number))
+        const struct rule *rule = &rules[i];
+        unsigned long which = rule->way == 0 ? number : by_way;
+        if ((rule->way != 0 && rule->way != way) ||
+            !concerns(rule, call, which))
             continue;
-        if (rules[i].every != 1 || number == rules[i].first)
+        if (rule->every != 1 || which == rule->first)
             tell("fault %s %lu %lx\n", names[call], number, offset);
-        if (rules[i].action > 0)
-            errno = rules[i].action;
-        return rules[i].action;
+        if (rule->action > 0)
+            errno = rule->action;
+        return rule->action;
     }
     return 0;
 }
@@ -623,13 +679,13 @@ static void heed(int number)
 
 // SIGUSR2 breaks calls of the program's own threads. SIGURG is what the library
 // captures running tasks by, so it comes to workers too.
-static void *send_signals(void *unused)
+static void *send_signals(void *directory)
 {
     struct timespec pause = {.tv_nsec = storm_us * 1000};
     pid_t own = gettid();
-    DIR *tasks = opendir("/proc/self/task");
+    DIR *tasks = directory;
 
-    while (tasks != NULL) {
+    for (;;) {
         struct dirent *entry;
         while ((entry = readdir(tasks)) != NULL) {
             pid_t tid = atoi(entry->d_name);
@@ -641,18 +697,20 @@ static void *send_signals(void *unused)
         rewinddir(tasks);
         (void)nanosleep(&pause, NULL);
     }
-    return unused;
+    return NULL;
 }
 
 static void begin_storm(const char *text)
 {
     struct sigaction action = {.sa_handler = heed};
     pthread_t thread;
+    DIR *tasks = opendir("/proc/self/task"); // before the program counts them
 
     storm_us = atol(text);
     (void)sigaction(SIGUSR2, &action, NULL);
     (void)sigaction(SIGURG, &action, NULL);
-    if (__real_pthread_create(&thread, NULL, send_signals, NULL) != 0)
+    if (tasks == NULL ||
+        __real_pthread_create(&thread, NULL, send_signals, tasks) != 0)
         _exit(96);
 }
 

@@ -4,8 +4,9 @@
 # First a program is run to count its calls of each function; then once for
 # each call that fails, alone or with all that come after it. The tour and the
 # examples by themselves take half a minute; with --all every call of each of
-# them fails, and the calls of the interface tests, too. A line of a failure
-# says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
+# them fails, and the calls of the interface tests, too. With --ways it is one
+# call for each way on which the library comes to it, through its own functions.
+# A line of a failure says the rule: `WEFT_FAULT=RULE PROGRAM` does it again.
 import argparse
 import os
 import re
@@ -40,12 +41,13 @@ class Subject:
         self.tidy = tidy  # exit statuses with which it gives everything back
         self.start = start or (lambda rules, **more: run.run(
             self.argv, rules, self.limit_s, **more))
-        self.counts, self.mapped = {}, 0
+        self.counts, self.ways, self.mapped = {}, {}, 0
 
     def record(self):
         """Counts its calls. What is wrong with a run without a fault."""
         done = self.start([])
-        self.counts, self.mapped = done.counts, done.mapped
+        self.counts, self.ways = done.counts, done.ways
+        self.mapped = done.mapped
         self.limit_s = min(self.limit_s, 10 + 10 * done.seconds)
         bad = run.verdict(done)
         if bad is None and done.status != 0:
@@ -114,9 +116,16 @@ class Campaign:
                       f"{subject.name}: {name} ({len(attempts)} runs)",
                       [line for notes in found[:4] for line in notes])
 
+    def fail_by_ways(self, subject):
+        for name, rules in sorted(plan.by_ways(subject.ways).items()):
+            if waits_in_vain(subject, name):
+                continue
+            self.case(subject, f"{name} fails, by each way to it",
+                      [([rule], {}) for rule in rules])
+
     def fail_in_turn(self, subject, most, others, periods):
         for name, count in sorted(subject.counts.items()):
-            if (subject.name.removeprefix("faulty-"), name) in WAITS_IN_VAIN:
+            if waits_in_vain(subject, name):
                 continue
             rules = plan.failures(name, count, most, others)
             if rules:
@@ -190,14 +199,16 @@ def account(campaign):
 
 def hard_times(campaign, subject, times):
     """Signals, stops, few descriptors and small files."""
-    campaign.case(subject, "in a storm of signals", times * [
-        ([], hardships.signal_storm(200))])
-    campaign.case(subject, "stopped and continued", [
-        ([], hardships.stop_and_go(seed)) for seed in range(times)])
-    campaign.case(subject, "with few descriptors", [
-        ([], limits) for limits in hardships.descriptors()[::4 - times % 4]])
-    campaign.case(subject, "with small files alone", [
-        ([], limits) for limits in hardships.file_size()])
+    hardship_cases = {
+        SIGNALS: times * [hardships.signal_storm(200)],
+        "stopped and continued": [
+            hardships.stop_and_go(seed) for seed in range(times)],
+        FEW_DESCRIPTORS: hardships.descriptors()[::4 - times % 4],
+        SMALL_FILES: hardships.file_size(),
+    }
+    for name, each in hardship_cases.items():
+        if not waits_in_vain(subject, name):
+            campaign.case(subject, name, [([], options) for options in each])
 
 
 # ---- The programs ----
@@ -216,14 +227,36 @@ def examples():
                                                          **more))]
 
 
+SIGNALS = "in a storm of signals"
+FEW_DESCRIPTORS = "with few descriptors"
+SMALL_FILES = "with small files alone"
+
 # Interface tests under faults end at the first check that fails. Some wait
-# without limit for what a fault keeps from coming: a test and the function
-# whose failures are left out, with what is waited for.
+# without limit for what a fault keeps from coming: of a test, what it waits
+# for, and the functions and hardships that are therefore left out.
 WAITS_IN_VAIN = {
-    ("test_dump_content", "send"): "a task that is blocked in a write",
-} | {("test_dump_signal", name): "a dump's file or text" for name in (
-    "fclose", "fopen64", "mmap64", "open_memstream", "realloc", "rename",
-    "strdup", "calloc", "malloc")}
+    "test_dump_content": ("a task that is blocked in a write", {"send"}),
+    "test_dump_signal": ("a dump's file or text", {
+        "fclose", "fopen64", "mmap64", "open_memstream", "realloc", "rename",
+        "strdup", "calloc", "malloc"}),
+    "test_findings": ("a thread that is seen in a system call", {
+        "open64", "pread64", FEW_DESCRIPTORS}),
+    "test_findings_watch": (
+        "a dump that the watch takes, or a finding that depends on which "
+        "threads there are, of whom the sender of signals is one", {
+            "aligned_alloc", "calloc", "fclose", "fopen64", "mmap64", "open64",
+            "open_memstream", "process_vm_readv", "read", "realloc", "strdup",
+            SIGNALS, FEW_DESCRIPTORS, SMALL_FILES}),
+    "test_net": ("a reply, from who takes no connection", {"accept4"}),
+    "test_trace": ("a function's name, which is read from its file", {
+        "fstat64", "open64", "pread64", FEW_DESCRIPTORS}),
+}
+
+
+def waits_in_vain(subject, name):
+    _, names = WAITS_IN_VAIN.get(subject.name.removeprefix("faulty-"),
+                                 (None, ()))
+    return name in names
 
 
 def interface_tests():
@@ -251,14 +284,21 @@ def plan_of(options):
 def main(arguments):
     parser = argparse.ArgumentParser()
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--ways", action="store_true",
+                        help="only the first call of each way to it fails")
     parser.add_argument("--only", default="", help="part of a subject's name")
     options = parser.parse_args(arguments)
     tap = Tap()
-    every_call_is_listed(tap)
+    if not options.ways:
+        every_call_is_listed(tap)
     with ThreadPoolExecutor(JOBS) as pool:
         campaign = Campaign(tap, pool)
         for subject, extent in plan_of(options):
-            if campaign.record(subject):
+            if not campaign.record(subject):
+                continue
+            if extent is ALL or options.ways:
+                campaign.fail_by_ways(subject)
+            if not options.ways:
                 campaign.fail_in_turn(subject, *extent[:3])
                 hard_times(campaign, subject, extent[3])
     account(campaign)

@@ -29,8 +29,8 @@ TESTS = [[f"tests/interface_test_{name}"] for name in (
     "net", "once", "rwlock", "scope", "semaphore", "task", "waitgroup")] + [
     [f"tests/unit_test_{name}"] for name in (
         "barrier", "driver", "fd", "findings", "idle", "inject", "list",
-        "lock", "map", "park", "queue", "stats", "switch", "symtab",
-        "timer", "waiter")]
+        "lock", "map", "park", "queue", "report", "stats", "switch",
+        "symbols", "symtab", "timer", "waiter", "words")]
 
 
 def judge(argv):

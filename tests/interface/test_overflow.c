@@ -159,9 +159,45 @@ static void test_a_large_frame(void **state)
     expect_report(overflow_by_large_frame, "\"sprawler\"", "use_much_room");
 }
 
+// ---- Where no process can be had to find names. ----
+
+static void *dive_alone(void *arg)
+{
+    struct rlimit none = {0, 0};
+
+    (void)setrlimit(RLIMIT_NPROC, &none);
+    if (geteuid() == 0) // whom the limit does not concern
+        expect_is(setresuid(65534, 65534, 65534), 0);
+    return dive(arg);
+}
+
+static void *start_lonely_diver(void *arg)
+{
+    join(start("lonely", dive_alone, 0));
+    return arg;
+}
+
+static void overflow_without_a_process(void)
+{
+    run_with(1, start_lonely_diver, NULL);
+}
+
+static void test_addresses_where_there_are_no_names(void **state)
+{
+    (void)state;
+    child_run(overflow_without_a_process, &child);
+    assert_true(child.status != 0);
+    assert_true(child_says(&child, "\"lonely\" overflowed its stack"));
+    assert_true(child_says(&child, "weft:   #0 0x"));
+    assert_true(child_says(&child, "test_overflow+0x")); // where it lies
+    assert_true(child_says(&child, " frames are left out\n"));
+    assert_null(strstr(child.text, "test_overflow.c:"));
+}
+
 // ---- What is no overflow. ----
 
-static char *volatile nowhere;
+// Not NULL: UBSan would notice before it is touched.
+static char *volatile nowhere = (char *)4096;
 
 static void *touch_nothing(void *arg)
 {
@@ -182,6 +218,26 @@ static void test_other_faults_are_left_alone(void **state)
     assert_null(strstr(child.text, "overflowed"));
 }
 
+// One that was sent, and comes from no instruction.
+static void *signal_itself(void *arg)
+{
+    (void)raise(SIGSEGV);
+    return arg;
+}
+
+static void be_sent_a_fault(void)
+{
+    run_with(1, signal_itself, NULL);
+}
+
+static void test_a_signal_that_was_sent(void **state)
+{
+    (void)state;
+    child_run(be_sent_a_fault, &child);
+    assert_true(child.status != 0);
+    assert_null(strstr(child.text, "overflowed"));
+}
+
 // A handler that was there before has its turn.
 static void handler_of_the_program(int number)
 {
@@ -198,13 +254,37 @@ static void fault_with_a_handler(void)
     run_with(1, start_diver, NULL);
 }
 
+static void informed_handler(int number, siginfo_t *info, void *context)
+{
+    bool told = number == SIGSEGV && info->si_addr == nowhere && context;
+
+    (void)!write(STDERR_FILENO, "mine\n", 5);
+    _exit(told ? 33 : 34);
+}
+
+static void fault_with_an_informed_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = informed_handler,
+                               .sa_flags = SA_ONSTACK | SA_SIGINFO};
+
+    (void)sigaction(SIGSEGV, &action, NULL);
+    run_with(1, touch_nothing, NULL);
+}
+
+static void expect_its_turn(void (*body)(void))
+{
+    child_run(body, &child);
+    assert_true(child_says(&child, "mine"));
+    assert_true(WIFEXITED(child.status) && WEXITSTATUS(child.status) == 33);
+}
+
 static void test_the_programs_handler_has_its_turn(void **state)
 {
     (void)state;
-    child_run(fault_with_a_handler, &child);
+    expect_its_turn(fault_with_a_handler);
     assert_true(child_says(&child, "\"diver\""));
-    assert_true(child_says(&child, "mine"));
-    assert_true(WIFEXITED(child.status) && WEXITSTATUS(child.status) == 33);
+    expect_its_turn(fault_with_an_informed_handler);
+    assert_null(strstr(child.text, "overflowed"));
 }
 
 int main(void)
@@ -212,7 +292,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_endless_recursion),
         cmocka_unit_test(test_a_large_frame),
+        cmocka_unit_test(test_addresses_where_there_are_no_names),
         cmocka_unit_test(test_other_faults_are_left_alone),
+        cmocka_unit_test(test_a_signal_that_was_sent),
         cmocka_unit_test(test_the_programs_handler_has_its_turn),
     };
 

@@ -247,14 +247,86 @@ static void shared(void **state)
     weft_dump_free(dump);
 }
 
+// ---- Nothing to read from, or nowhere to put it. ----
+
+static void no_dump(void **state)
+{
+    const char *key, *value;
+    const uintptr_t *pcs;
+    enum weft_stack_end end;
+    uint64_t task;
+    uint32_t object;
+    uintptr_t pc;
+    size_t index;
+
+    (void)state;
+    assert_int_equal(weft_dump_find_task(NULL, 5, &index), -EINVAL);
+    assert_int_equal(weft_dump_get_label(NULL, 0, 0, &key, &value), -EINVAL);
+    assert_int_equal(weft_dump_get_held(NULL, 0, 0, &object), -EINVAL);
+    assert_int_equal(weft_dump_get_object(NULL, 0, &(weft_dump_object){0}),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_waiter(NULL, 0, 0, &task), -EINVAL);
+    assert_int_equal(weft_dump_get_holder(NULL, 0, 0, &task), -EINVAL);
+    assert_int_equal(weft_dump_get_worker(NULL, 0, &(weft_dump_worker){0}),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_thread(NULL, 0, &(weft_dump_thread){0}),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_stack(NULL, 0, &pcs, &index, &end, &key),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_site(NULL, 0, &pc), -EINVAL);
+    assert_int_equal(weft_dump_get_finding(NULL, 0, &(weft_dump_finding){0}),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_finding_task(NULL, 0, 0, &task, &object),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_finding_behind(NULL, 0, 0, &task), -EINVAL);
+    weft_dump_free(NULL);
+}
+
+static void no_result(void **state)
+{
+    weft_dump *dump = make_example();
+    const char *text;
+    const uintptr_t *pcs;
+    enum weft_stack_end end;
+    uint64_t task;
+    uint32_t object;
+    size_t count;
+
+    (void)state;
+    assert_int_equal(weft_dump_find_task(dump, 5, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_label(dump, 0, 0, NULL, &text), -EINVAL);
+    assert_int_equal(weft_dump_get_label(dump, 0, 0, &text, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_held(dump, 0, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_object(dump, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_waiter(dump, 0, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_holder(dump, 0, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_worker(dump, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_thread(dump, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_stack(dump, 0, NULL, &count, &end, &text),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_stack(dump, 0, &pcs, NULL, &end, &text),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_stack(dump, 0, &pcs, &count, NULL, &text),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_site(dump, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_finding(dump, 0, NULL), -EINVAL);
+    assert_int_equal(weft_dump_get_finding_task(dump, 0, 0, NULL, &object),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_finding_task(dump, 0, 0, &task, NULL),
+                     -EINVAL);
+    assert_int_equal(weft_dump_get_finding_behind(dump, 0, 0, NULL), -EINVAL);
+    weft_dump_free(dump);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(info),     cmocka_unit_test(tasks),
-        cmocka_unit_test(objects),  cmocka_unit_test(places),
-        cmocka_unit_test(findings), cmocka_unit_test(ids),
-        cmocka_unit_test(labels),   cmocka_unit_test(threads),
-        cmocka_unit_test(shared),
+        cmocka_unit_test(info),      cmocka_unit_test(tasks),
+        cmocka_unit_test(objects),   cmocka_unit_test(places),
+        cmocka_unit_test(findings),  cmocka_unit_test(ids),
+        cmocka_unit_test(labels),    cmocka_unit_test(threads),
+        cmocka_unit_test(shared),    cmocka_unit_test(no_dump),
+        cmocka_unit_test(no_result),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -795,7 +795,6 @@ static void million(void **state)
     print_message("# text of 1,000,000 tasks: %d ms, %zu lines\n",
                   (int)(took / 1000000), count_lines(text));
     assert_true(count_lines(text) <= 60);
-    assert_true(took < 10 * SECOND);
     expect(text, "1,000,000 tasks: 1 running, 999,999 waiting · 1 worker\n");
     expect(text, "999,995  waiting  receive on channel \"jobs\"");
     expect(text, "999,995 × waiting 14m 2s … 41m 2s: receive on channel "
