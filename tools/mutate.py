@@ -23,9 +23,12 @@ import build
 import explore
 
 LIST = build.ROOT / "tests/explore/mutants.txt"
-QUICK_S = 120
-FULL_S = 600
-FULL_LIMIT = 200000
+TIMEOUT_S = 600
+
+# How each scenario of a mutant's file is searched, one after the other.
+QUICK = ["--quick"]
+LARGER = [["--preemptions", "2", "--stale", "2", "--limit", "60000"],
+          ["--limit", "60000"]]
 
 ORDERED = re.compile(r"\b(load|store|xchg|cas|add|sub|or)_"
                      r"(acquire|release|acq_rel|seq_cst)\(")
@@ -261,16 +264,18 @@ class Kit:
 def rounds(path, covered, every, quick):
     """Scenarios with their arguments: those of the file with the small bounds,
     and, unless it is to be quick, with larger ones; then all others."""
-    own = [entry for entry in every if entry[0] in covered[path]]
+    own = [entry for name in covered[path] for entry in every
+           if entry[0] == name]
     others = [entry for entry in every if entry not in own]
     for entry in own:
-        yield entry, ["--quick"], QUICK_S
+        yield entry, QUICK
     if quick:
         return
-    for entry in own:
-        yield entry, ["--limit", str(FULL_LIMIT)], FULL_S
+    for arguments in LARGER:
+        for entry in own:
+            yield entry, arguments
     for entry in others:
-        yield entry, ["--quick"], QUICK_S
+        yield entry, QUICK
 
 
 def judge(mutant, kit, covered, every, quick):
@@ -279,9 +284,8 @@ def judge(mutant, kit, covered, every, quick):
         if program is None:
             mutant.verdict, mutant.by = "broken", "it does not compile"
             return mutant
-        for entry, arguments, timeout in rounds(mutant.path, covered, every,
-                                                quick):
-            found = explore.search(*entry, ["--quiet", *arguments], timeout,
+        for entry, arguments in rounds(mutant.path, covered, every, quick):
+            found = explore.search(*entry, ["--quiet", *arguments], TIMEOUT_S,
                                    program)
             if not found.good:
                 mutant.verdict, mutant.by = "killed", entry[0]

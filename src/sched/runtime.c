@@ -71,7 +71,9 @@ uint32_t runtime_count(void)
 
 struct weft_runtime *runtime_of(const struct task *task)
 {
-    return load_acquire(&runtime_registry[task->tag]); // R1
+    // Relaxed: whoever has the task is ordered after its spawn, and so after
+    // the store that put the runtime there (R1).
+    return load_relaxed(&runtime_registry[task->tag]);
 }
 
 struct task *task_visit(weft_task handle, struct visit *ret_visit)
@@ -184,7 +186,7 @@ void runtime_deinit(struct weft_runtime *runtime)
 
 static void stop_workers(struct weft_runtime *runtime, uint32_t started)
 {
-    store_seq_cst(&runtime->phase, RUNTIME_ENDED); // shutdown.c S2
+    store_relaxed(&runtime->phase, RUNTIME_ENDED); // shutdown.c S2
     for (uint32_t i = 0; i < started; i++)
         park_wake(&runtime->workers[i].parker, &runtime->driver);
     for (uint32_t i = 0; i < started; i++)

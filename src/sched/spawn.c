@@ -195,9 +195,10 @@ static bool fill(struct task *task, const weft_task_options *options,
     uint32_t epoch = task_epoch(task); // task.h P3
     struct task *parent = task_self();
 
-    // Before anything else: who reads the slot as what it was finds out.
+    // Relaxed: published with the state; and who still reads the slot as what it
+    // was finds out by its lock (task.h P5).
     if (epoch != 0)
-        store_seq_cst(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
+        store_relaxed(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
 
     if (parent != NULL && parent->tag != task->tag)
         parent = NULL; // of another runtime, whose ids and labels are its own
@@ -414,9 +415,10 @@ void task_finish(struct worker *worker, struct task *task)
         task->owner->ended(task->owner, task);
     lock_acquire(&task->lock);
     hand_over(worker, task);
-    port_barrier_light();                                // shutdown.c S1
-    if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
-        (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1
+    port_barrier_light(); // shutdown.c S1
+    // Relaxed: the barrier orders it, and nothing is read by what it says.
+    if (load_relaxed(&runtime->phase) != RUNTIME_RUNS) {
+        (void)add_acq_rel(&runtime->finishing, 1); // shutdown.c S1
         port_futex_wake(&runtime->finishing, 1);
     }
 }

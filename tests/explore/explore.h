@@ -47,6 +47,8 @@ extern const struct scenario sync_scenarios[];
 extern const struct scenario barrier_scenarios[];
 extern const struct scenario runtime_scenarios[];
 extern const struct scenario capture_scenarios[];
+extern const struct scenario meeting_scenarios[];
+extern const struct scenario shutdown_scenarios[];
 
 // Starts a thread. One that is a `daemon` need not come to an end: when all
 // others have and it sleeps, the execution is over.
@@ -76,6 +78,12 @@ void explore_guard(const volatile void *claim, const volatile void *start,
 
 // What came out, as one number; the different ones are counted.
 void explore_outcome(uint32_t outcome);
+
+// No sleep ends by its deadline: what only a time-out would mend is a fault.
+void explore_forbid_timeouts(void);
+
+// The heavy barrier fails, as where the system has none.
+void explore_refuse_barriers(void);
 
 // How far the clock moves at each look; at first 1,000.
 void explore_set_step_ns(int64_t ns);

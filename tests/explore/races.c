@@ -4,7 +4,9 @@
 // ThreadSanitizer, but linked with these functions in place of its own: every
 // plain access calls one of them. Of each part of memory that was accessed as
 // one it is known who wrote it last, and who has read it since, at which of
-// their clocks; an access that does not have these in its view is a race.
+// their clocks; an access that does not have these in its view is a race. An
+// atomic access counts as a read: others like it may meet it, but whoever makes
+// the memory ready by plain stores, or gives it back, must be ordered.
 #include <stdio.h>
 #include <string.h>
 
@@ -149,6 +151,11 @@ static void access(const void *at, size_t size, bool writes, void *call)
 {
     if (engine.running && !engine_is_local((uintptr_t)at))
         access_range((uintptr_t)at, size, writes, (uintptr_t)call - 1);
+}
+
+void races_atomic(uintptr_t at, size_t size, const void *call)
+{
+    access_range(at, size, false, (uintptr_t)call - 1);
 }
 
 void races_free(uintptr_t at, size_t size)
