@@ -101,7 +101,7 @@ void task_release(struct task *task)
     release_captured(task);
     uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
 
-    store_release(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P1
+    store_relaxed(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P5
     store_release(&task->generation,
                   load_relaxed(&task->generation) + 1); // table.c T2, task.h P5
     lock_release(&task->lock);

@@ -253,14 +253,21 @@ static void read_saved(void *arg)
     struct running running = {.copy = {.id = task->id}};
 
     (void)arg;
-    if (capture_saved(NULL, task, &running))
-        explore_expect(running.pcs[0] == (uintptr_t)no_function + 1);
+    if (!capture_saved(NULL, task, &running))
+        return;
+    explore_expect(running.pcs[0] == (uintptr_t)no_function + 1);
+    explore_expect(!explore_torn());
 }
 
-// What stands for its stack is what is read of one that has not begun.
-static void run_on(void *arg)
+// Saves it, and runs it again. Its frame stands for its stack; and what is read
+// of a stack that has not begun is the function.
+static void save_and_run_on(void *arg)
 {
+    uintptr_t *frame = task->sp;
+
     (void)arg;
+    frame[0]++;
+    store_release(&task->state, STATE(COUNT, 0, PHASE_READY));
     store_release(&task->state, STATE(COUNT + 1, 0, PHASE_RUNNING));
     task->fn = another;
 }
@@ -268,9 +275,10 @@ static void run_on(void *arg)
 static void capture_saved_stacks(void)
 {
     begin();
-    store_relaxed(&task->state, STATE(COUNT, 0, PHASE_READY));
+    store_relaxed(&task->state, STATE(COUNT, 0, PHASE_RUNNING));
+    explore_watch_copies(task->sp, sizeof(struct switch_frame));
     explore_start("reader", read_saved, NULL);
-    explore_start("worker", run_on, NULL);
+    explore_start("worker", save_and_run_on, NULL);
     explore_join_all();
     end();
 }

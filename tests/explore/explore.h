@@ -76,6 +76,12 @@ _Noreturn void explore_fail(const char *what);
 void explore_guard(const volatile void *claim, const volatile void *start,
                    size_t bytes);
 
+// Memory that is copied unchecked. explore_torn: whether the calling thread has
+// copied of it what somebody had written with whom it was not ordered, so that
+// it may have read something older.
+void explore_watch_copies(const void *start, size_t bytes);
+bool explore_torn(void);
+
 // What came out, as one number; the different ones are counted.
 void explore_outcome(uint32_t outcome);
 

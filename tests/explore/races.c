@@ -42,10 +42,16 @@ static struct part parts[PARTS_MAX];
 static uint32_t part_count;
 static uint32_t execution;
 
+static uintptr_t watched_start; // explore_watch_copies
+static uintptr_t watched_end;
+static bool torn[THREADS_MAX];
+
 void races_begin(void)
 {
     execution++;
     part_count = 0;
+    watched_start = watched_end = 0;
+    memset(torn, 0, sizeof torn);
 }
 
 static struct bucket *find_bucket(uintptr_t granule)
@@ -173,6 +179,37 @@ void races_free(uintptr_t at, size_t size)
         struct part *part = new_part(bucket, granule, 0xff);
         note(part, true, pc);
         part->given_back = true;
+    }
+}
+
+// ---- Copies that are not checked ----
+
+void explore_watch_copies(const void *start, size_t bytes)
+{
+    watched_start = (uintptr_t)start;
+    watched_end = watched_start + bytes;
+}
+
+bool explore_torn(void)
+{
+    return torn[engine.self->number];
+}
+
+void explore_copied(const void *from, size_t bytes);
+void explore_copied(const void *from, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)from;
+    uintptr_t end = at + bytes;
+
+    if (at < watched_start)
+        at = watched_start;
+    if (end > watched_end)
+        end = watched_end;
+    for (; engine.running && at < end; at = at / GRANULE * GRANULE + GRANULE) {
+        const struct part *part = find_bucket(at / GRANULE)->parts;
+        for (; part != NULL; part = part->next)
+            torn[engine.self->number] |= part->granule == at / GRANULE &&
+                                         part->written > known(part->writer);
     }
 }
 

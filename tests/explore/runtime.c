@@ -147,6 +147,55 @@ static void wake_waiting(void)
     scheduler_end();
 }
 
+// A task's own deadline: its worker polls the timers, and fires it.
+static void *await_event_in_time(void *arg)
+{
+    int64_t deadline_ns = port_now() + WHILE_NS;
+
+    runs++;
+    outcome = weft_event_wait(&event, deadline_ns);
+    explore_expect(outcome != -ETIMEDOUT || port_now() >= deadline_ns);
+    if (outcome == 0)
+        explore_expect(shown == 1);
+    explore_outcome(outcome == 0 ? 0 : 1);
+    return arg;
+}
+
+static void begin_timed(void)
+{
+    scheduler_begin(1);
+    explore_expect(weft_event_init(&event, "e") == 0);
+    outcome = 1;
+    shown = runs = 0;
+    shared = scheduler_spawn(await_event_in_time, NULL);
+}
+
+static void wake_timed(void)
+{
+    begin_timed();
+    explore_start("setter", set_event, NULL);
+    explore_join_all();
+    explore_expect(weft_task_join(shared, 0, NULL) == 0);
+    explore_expect(outcome == 0 || outcome == -ETIMEDOUT);
+    explore_expect(weft_event_deinit(&event) == 0);
+    scheduler_end();
+}
+
+static void join_shared(void *arg)
+{
+    (void)arg;
+    explore_expect(weft_task_join(shared, WEFT_NEVER, NULL) == 0);
+}
+
+static void wake_never(void)
+{
+    begin_timed();
+    explore_start("joiner", join_shared, NULL);
+    explore_join_all();
+    explore_expect(outcome == -ETIMEDOUT);
+    scheduler_end();
+}
+
 static void wake_elsewhere(void)
 {
     begin_waiting(2);
@@ -154,6 +203,45 @@ static void wake_elsewhere(void)
     explore_join_all();
     explore_expect(weft_task_join(shared, 0, NULL) == 0);
     explore_expect(outcome == 0 && runs == 2);
+    scheduler_end();
+}
+
+// ---- Labels: followed by a capture though their task is being made ----
+
+static struct task *child;
+
+static void *spawn_labelled(void *arg)
+{
+    explore_expect(weft_task_set_label("key", "value") == 0);
+    explore_expect(weft_task_spawn(NULL, do_nothing, arg, NULL) == 0);
+    return arg;
+}
+
+// A capture copies the slot as it is, and may find out later that it was being
+// made: what it follows until then is there.
+static void follow_labels(void *arg)
+{
+    (void)arg;
+    const struct label *label = load_acquire(&child->top->labels);
+    if (label != NULL)
+        explore_expect(label->key[0] == 'k');
+}
+
+static void labels(void)
+{
+    struct task_list taken = {0};
+
+    scheduler_begin(1);
+    limbo_open();
+    (void)scheduler_spawn(spawn_labelled, NULL);
+    explore_expect(
+        table_take(&runtime.table, runtime.stack_class, 1, &taken) == 0);
+    child = taken.head;
+    store_relaxed(&child->top->labels, NULL);
+    table_give(&runtime.table, &taken);
+    explore_start("reader", follow_labels, NULL);
+    explore_join_all();
+    limbo_close();
     scheduler_end();
 }
 
@@ -252,9 +340,8 @@ static void handle_first(void)
     explore_start("maker", make_and_publish, NULL);
     explore_start("canceller", cancel_published, NULL);
     explore_join_all();
+    runtime_close(&runtime);
     runtime_deinit(&runtime);
-    // As if there had been none, for the next execution.
-    store_relaxed(&runtime_registry[runtime.tag], NULL);
 }
 
 // The tag of a runtime that is gone is the next one's.
@@ -384,10 +471,13 @@ const struct scenario runtime_scenarios[] = {
     RUNTIME("join-one", "join", join_one),
     RUNTIME("join-timed", "join", join_timed),
     RUNTIME("wake-waiting", "task state", wake_waiting),
+    {"wake-timed", "task state", wake_timed, {1, 1}, {3, 2}, NULL, "0 1"},
+    {"wake-never", "task state", wake_never, {1, 1}, {3, 2}, NULL, "1"},
     LARGE("wake-elsewhere", "task state", wake_elsewhere),
     RUNTIME("cancel-waiting", "cancel", cancel_waiting),
     LARGE("cancel-or-wake", "cancel", cancel_or_wake),
     LARGE("steal-next", "idle", steal_next),
+    RUNTIME("labels", "labels", labels),
     RUNTIME("handle-fresh", "handles", handle_fresh),
     RUNTIME("handle-first", "handles", handle_first),
     RUNTIME("handle-closed", "handles", handle_closed),
