@@ -53,7 +53,7 @@ void runtime_close(struct weft_runtime *runtime)
     atomic_u32 *count = &inside[runtime->tag];
     uint32_t calls;
 
-    store_seq_cst(&opened[runtime->tag], 0);     // R2
+    store_seq_cst(&opened[runtime->tag], 0);   // R2
     while ((calls = load_seq_cst(count)) != 0) // R2
         (void)port_futex_wait(count, calls, port_now() + 1000000);
     store_relaxed(&runtime_registry[runtime->tag], NULL); // R1: not read now

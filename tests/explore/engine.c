@@ -179,8 +179,8 @@ static void switch_to(struct thread *thread, bool fresh)
 
 static bool may_time_out(const struct thread *thread)
 {
-    return thread->state == THREAD_SLEEPS &&
-           thread->deadline_ns != INT64_MAX && !engine.untimed;
+    return thread->state == THREAD_SLEEPS && thread->deadline_ns != INT64_MAX &&
+           !engine.untimed;
 }
 
 // Goes on in another thread; its sleep ends, if it was chosen in its sleep.

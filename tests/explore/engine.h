@@ -98,7 +98,7 @@ struct engine {
     uint32_t pausing;
     bool untimed;  // explore_forbid_timeouts
     bool unfenced; // explore_refuse_barriers
-    bool fresh; // nothing that matters was done since the last switch
+    bool fresh;    // nothing that matters was done since the last switch
     struct thread *self;
     struct thread threads[THREADS_MAX];
     int64_t now_ns;

@@ -204,7 +204,7 @@ static void meeting_unfenced(void)
 
 #define MEETING(name, fn)                                                      \
     {                                                                          \
-        name, "meeting", fn, {1, 1}, {3, 2}, NULL, NULL                        \
+        name, "meeting", fn, {1, 1}, {2, 2}, NULL, NULL                        \
     }
 
 const struct scenario meeting_scenarios[] = {

@@ -229,8 +229,8 @@ static bool is_shared(const struct known *known)
 }
 
 // The point before an access, and what is learnt of the place.
-static inline __attribute__((always_inline)) struct place *
-approach(const volatile void *at, size_t size, bool writes, const char *site)
+static inline __attribute__((always_inline)) struct place *approach(
+    const volatile void *at, size_t size, bool writes, const char *site)
 {
     struct place *place = find_place(at, size);
     struct known *known = place->known;

@@ -205,10 +205,10 @@ static void stop_visited(void)
 const struct scenario shutdown_scenarios[] = {
     SHUTDOWN("drain-ending", drain_ending),
     SHUTDOWN("drain-waiting", drain_waiting),
-    SHUTDOWN("drain-spawning", drain_spawning),
+    {"drain-spawning", "shutdown", drain_spawning, {1, 1}, {2, 1}, NULL, NULL},
     SHUTDOWN("drain-fresh", drain_fresh),
-    {"drain-outside", "shutdown", drain_outside, {1, 1}, {2, 2}, NULL, NULL},
+    {"drain-outside", "shutdown", drain_outside, {1, 1}, {2, 1}, NULL, NULL},
     {"stop-running", "shutdown", stop_running, {1, 1}, {2, 2}, NULL, NULL},
-    {"stop-visited", "shutdown", stop_visited, {1, 0}, {2, 1}, NULL, NULL},
+    {"stop-visited", "shutdown", stop_visited, {1, 0}, {1, 1}, NULL, NULL},
     {0},
 };
