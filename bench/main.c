@@ -32,6 +32,8 @@ static const struct {
     {"barrier", bench_barrier},
     {"once", bench_once},
     {"waitgroup", bench_waitgroup},
+    {"select-ready", bench_select_ready},
+    {"select-pingpong", bench_select_pingpong},
     {"skynet", bench_skynet},
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},

@@ -14,10 +14,11 @@ static char go_program[4096];
 static bool supported(const struct point *point)
 {
     static const char *const names[] = {
-        "yield",           "spawn-join",    "chan-pingpong", "mutex",
-        "mutex-contended", "skynet",        "parked-memory", "dump-total",
-        "rwlock-read",     "rwlock-write",  "rwlock-shared", "semaphore",
-        "event",           "cond-pingpong", "once",          "waitgroup",
+        "yield",           "spawn-join",      "chan-pingpong", "mutex",
+        "mutex-contended", "skynet",          "parked-memory", "dump-total",
+        "rwlock-read",     "rwlock-write",    "rwlock-shared", "semaphore",
+        "event",           "cond-pingpong",   "once",          "waitgroup",
+        "select-ready",    "select-pingpong",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -2,15 +2,16 @@
 //
 // Takes a benchmark's name and its parameters as key=value, does one run, and
 // prints its values. Each does what the C program of the same name does; see
-// the heads of ../sched.c, ../sync.c, ../locks.c, ../memory.c and ../dump.c. A
-// dump is the goroutine profile that lists every stack once with its count
-// (runtime/pprof, debug=0), Go's cheapest that has them all.
+// the heads of ../sched.c, ../sync.c, ../locks.c, ../select.c, ../memory.c and
+// ../dump.c. A dump is the goroutine profile that lists every stack once with
+// its count (runtime/pprof, debug=0), Go's cheapest that has them all.
 package main
 
 import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -96,6 +97,71 @@ func chanPingpong() float64 {
 			d.count()
 		}
 	}) * float64(parallel)
+}
+
+// The language's select where the number of clauses is known, reflect's for
+// many.
+func selectReady() float64 {
+	clauses := params["clauses"]
+	return steady(params["workers"], func(d *doer, _ int) {
+		channels := make([]chan uint64, clauses)
+		cases := make([]reflect.SelectCase, clauses)
+		for i := range channels {
+			channels[i] = make(chan uint64, 1)
+			cases[i] = reflect.SelectCase{Dir: reflect.SelectRecv,
+				Chan: reflect.ValueOf(channels[i])}
+		}
+		last := channels[clauses-1]
+		for {
+			last <- 1
+			switch clauses {
+			case 1:
+				<-last
+			case 2:
+				select {
+				case <-channels[0]:
+				case <-last:
+				}
+			case 8:
+				select {
+				case <-channels[0]:
+				case <-channels[1]:
+				case <-channels[2]:
+				case <-channels[3]:
+				case <-channels[4]:
+				case <-channels[5]:
+				case <-channels[6]:
+				case <-last:
+				}
+			default:
+				reflect.Select(cases)
+			}
+			d.count()
+		}
+	}) * float64(params["workers"])
+}
+
+func selectPingpong() float64 {
+	there, back := make(chan uint64, 1), make(chan uint64, 1)
+	silent := make(chan uint64)
+	receive := func(from chan uint64) (ball uint64) {
+		select {
+		case ball = <-from:
+		case ball = <-silent:
+		}
+		return
+	}
+	return steady(2, func(d *doer, index int) {
+		if index == 1 {
+			for {
+				back <- receive(there) + 1
+			}
+		}
+		for ball := uint64(0); ; ball = receive(back) {
+			there <- ball
+			d.count()
+		}
+	})
 }
 
 func mutex() float64 {
@@ -360,7 +426,8 @@ func main() {
 		"rwlock-read":   rwlockRead, "rwlock-write": rwlockWrite,
 		"rwlock-shared": rwlockShared, "semaphore": semaphore,
 		"event": event, "cond-pingpong": condPingpong, "once": once,
-		"waitgroup": waitgroup,
+		"waitgroup": waitgroup, "select-ready": selectReady,
+		"select-pingpong": selectPingpong,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()

@@ -9,12 +9,14 @@ WEFT_BEGIN
 typedef struct weft_channel weft_channel;
 
 // Makes a channel that holds up to `capacity` items of `item_size` bytes,
-// which are copied in and out. `name` (NULL: none) is copied, cut to
-// WEFT_NAME_MAX bytes, and shown in dumps. The channel is the caller's, to be
-// ended by weft_channel_free. May be called by tasks and threads. Does not
-// park.
-// Errors: -EINVAL (a null result pointer; an item size or a capacity of zero;
-// more than 1 GiB in all), -ENOMEM.
+// which are copied in and out. One of capacity 0 is a rendezvous: a send ends
+// when its item is received. Memory of a large one is taken as it fills, so a
+// capacity may be a generous limit for what is hardly ever full. `name` (NULL:
+// none) is copied, cut to WEFT_NAME_MAX bytes, and shown in dumps. The channel
+// is the caller's, to be ended by weft_channel_free. May be called by tasks and
+// threads. Does not park.
+// Errors: -EINVAL (a null result pointer; an item size of zero; more than 1 GiB
+// in all), -ENOMEM.
 WEFT_API int weft_channel_new(size_t item_size, size_t capacity,
                               const char *name, weft_channel **ret_channel);
 

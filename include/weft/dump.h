@@ -45,6 +45,7 @@ enum weft_wait_kind {
     WEFT_WAIT_BARRIER,
     WEFT_WAIT_ONCE, // for another to run its function
     WEFT_WAIT_WAITGROUP,
+    WEFT_WAIT_SELECT, // for the first of several
 };
 
 enum weft_object_kind {
@@ -156,7 +157,18 @@ typedef struct weft_dump_task {
     size_t stack_size;     // bytes
     size_t labels;         // number of labels
     size_t holds;          // number of objects it holds
+    size_t clauses;        // SELECT: number of its clauses that are listed
+    size_t clauses_more;   // SELECT: number of further ones
 } weft_dump_task;
+
+// One of the things that a task's select waits for.
+typedef struct weft_dump_clause {
+    enum weft_wait_kind wait; // a time: WEFT_WAIT_SLEEP
+    uint32_t object;          // index, or WEFT_NONE
+    uint64_t wait_task;       // id of the task to join, or 0
+    int wait_fd;              // descriptor, or -1
+    bool wait_write;          // to write (else to read)
+} weft_dump_clause;
 
 // An object that tasks wait for or hold.
 typedef struct weft_dump_object {
@@ -287,6 +299,12 @@ WEFT_API int weft_dump_find_task(const weft_dump *dump, uint64_t id,
 WEFT_API int weft_dump_get_label(const weft_dump *dump, size_t index,
                                  size_t which, const char **ret_key,
                                  const char **ret_value);
+
+// What task `index` of a dump waits for in a select, its `which`-th clause. May
+// be called by tasks and threads. Does not park.
+// Errors: -EINVAL (null pointers), -ENOENT (no such task or clause).
+WEFT_API int weft_dump_get_clause(const weft_dump *dump, size_t index,
+                                  size_t which, weft_dump_clause *ret_clause);
 
 // The index of the object that task `index` holds as its `which`-th.
 WEFT_API int weft_dump_get_held(const weft_dump *dump, size_t index,

@@ -75,6 +75,12 @@ WEFT_API weft_task weft_task_self(void);
 // Errors: -EPERM (not a task).
 WEFT_API int weft_task_set_name(const char *name);
 
+// The same by a format, as printf(3).
+// Errors: -EPERM (not a task), -EINVAL (no format, or one that cannot be
+// printed).
+WEFT_API int weft_task_set_namef(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
 // Gives the calling task a label, for dumps; a value of NULL takes the label
 // away. Copied. Children inherit labels at their spawn. Does not park.
 // Errors: -EPERM (not a task), -EINVAL (no key, or an empty one), -ENOMEM,

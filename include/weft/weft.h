@@ -10,6 +10,7 @@
 #include <weft/dump.h>
 #include <weft/event.h>
 #include <weft/findings.h>
+#include <weft/local.h>
 #include <weft/metrics.h>
 #include <weft/mutex.h>
 #include <weft/net.h>
@@ -17,6 +18,7 @@
 #include <weft/runtime.h>
 #include <weft/rwlock.h>
 #include <weft/scope.h>
+#include <weft/select.h>
 #include <weft/semaphore.h>
 #include <weft/task.h>
 #include <weft/time.h>

@@ -44,6 +44,8 @@ int weft_dump_get_task(const weft_dump *dump, size_t index,
         return -ENOENT;
     const struct model_task task = model_task(dump, index);
 
+    const struct model_choice *choice = model_choice(dump, index);
+
     *ret_task = (weft_dump_task){
         .id = task.id,
         .handle = {task.handle},
@@ -68,6 +70,8 @@ int weft_dump_get_task(const weft_dump *dump, size_t index,
         .stack_size = task.stack_size,
         .labels = task.label_count,
         .holds = task.held_count,
+        .clauses = choice == NULL ? 0 : choice->count,
+        .clauses_more = choice == NULL ? 0 : choice->total - choice->count,
     };
     return 0;
 }
@@ -110,6 +114,29 @@ int weft_dump_get_held(const weft_dump *dump, size_t index, size_t which,
         which >= model_task(dump, index).held_count)
         return -ENOENT;
     *ret_object = dump->held[model_task(dump, index).held + which];
+    return 0;
+}
+
+int weft_dump_get_clause(const weft_dump *dump, size_t index, size_t which,
+                         weft_dump_clause *ret_clause)
+{
+    if (!dump || !ret_clause)
+        return -EINVAL;
+    if (index >= dump->task_count)
+        return -ENOENT;
+    const struct model_choice *choice = model_choice(dump, index);
+
+    if (choice == NULL || which >= choice->count)
+        return -ENOENT;
+    const struct model_clause *clause = &dump->clauses[choice->clause + which];
+
+    *ret_clause = (weft_dump_clause){
+        .wait = clause->wait,
+        .object = clause->object,
+        .wait_task = clause->task,
+        .wait_fd = clause->fd,
+        .wait_write = clause->write,
+    };
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "dump/rules.h"
 #include "sched/runtime.h"
 #include "sync/channel.h"
+#include "sync/clause.h"
 #include "sync/object.h"
 #include "task/switch.h"
 
@@ -67,6 +68,9 @@ __attribute__((used)) const struct beacon beacon = {
                PLACE(struct weft_channel, received),
                PLACE(struct weft_channel, name),
                PLACE(struct channel_peers, last),
+               PLACE(struct clause, object),
+               PLACE(struct clause, own),
+               PLACE(struct clause_shown, number),
                PLACE(struct object, held),
                PLACE(struct held, next),
                PLACE(struct hold, taken_since),

@@ -211,6 +211,7 @@ static void read_facts(struct reading *r, enum weft_task_state state)
         .stack = WEFT_NONE,
         .site = store_site(picture->store, copy->site),
         .object = WEFT_NONE,
+        .choice = WEFT_NONE,
         .stack_size = (uint32_t)1 << copy->stack_class,
         .wait_fd = -1,
         .state = (uint8_t)state,
@@ -234,6 +235,7 @@ static void read_wait(struct reading *r)
 
     r->shape.wait = copy->wait_kind;
     r->shape.object = objects_add_waited(r->picture, copy);
+    r->shape.choice = objects_add_choice(r->picture, copy);
     if (deadline != WEFT_NEVER)
         r->extra.timeout_in_ns =
             deadline > r->picture->now_ns ? deadline - r->picture->now_ns : 0;
@@ -421,8 +423,9 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
             return true;
         copy_slot(&r, task, word);
         if (!read_task(&r, cache, waited) || is_released(task, &r.copy)) {
-            mark = load_acquire(&task->mark);                       // S1
-            if (mark == seen && load_acquire(&task->state) == word) // P1
+            mark = load_acquire(&task->mark); // S1
+            if (mark == seen &&
+                load_relaxed(&task->state) == word) // only compared
                 return false; // nothing has moved, so it is so
         } else if (cas_acq_rel(&task->mark, &mark, taken)) { // S1
             keep(&r);
@@ -534,7 +537,7 @@ bool capture_saved(struct cfi_cache *cache, struct task *task,
     // Its worker changes the stack after it has stored RUNNING, by no order: so
     // whoever may have done the one is made to show the other.
     port_barrier_heavy();
-    return load_acquire(&task->state) == word; // task.h P1
+    return load_relaxed(&task->state) == word; // only compared
 }
 
 void capture_running(const struct picture *picture,

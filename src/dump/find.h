@@ -121,9 +121,6 @@ bool graph_binds(const struct model_object *object);
 // does, or WEFT_NONE. Waiters of one kind alone are there (channel.c I1).
 uint32_t graph_server(const struct weft_dump *dump, uint32_t object, bool only);
 
-// Whether those who wait on a channel want to receive: channel.c I1.
-bool graph_receives(const struct model_object *channel);
-
 // What waiters of a channel lack: those who send, or those who receive.
 const struct model_peers *graph_peers(const struct weft_dump *dump,
                                       uint32_t object);

@@ -9,15 +9,30 @@
 
 #include "dump/find.h"
 
-static bool may_be_woken(const struct model_task *m)
+// A select that waits for a descriptor, or for more than is known.
+static bool may_be_chosen(const struct weft_dump *dump, uint32_t task)
+{
+    const struct model_choice *choice = model_choice(dump, task);
+
+    if (choice == NULL)
+        return true;
+    bool may = choice->total > choice->count;
+    for (uint32_t i = 0; i < choice->count; i++)
+        may |= dump->clauses[choice->clause + i].wait == WEFT_WAIT_FD;
+    return may;
+}
+
+static bool may_be_woken(const struct weft_dump *dump, uint32_t task,
+                         const struct model_task *m)
 {
     return m->timeout_in_ns != WEFT_NEVER || m->wait == WEFT_WAIT_FD ||
-           m->wait == WEFT_WAIT_DUMP || m->wait == WEFT_WAIT_BLOCKING;
+           m->wait == WEFT_WAIT_DUMP || m->wait == WEFT_WAIT_BLOCKING ||
+           (m->wait == WEFT_WAIT_SELECT && may_be_chosen(dump, task));
 }
 
 void asleep_see(struct judge *judge, uint32_t task, const struct model_task *m)
 {
-    if (may_be_woken(m)) {
+    if (may_be_woken(judge->dump, task, m)) {
         judge->awake = true;
         return;
     }

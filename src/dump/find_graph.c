@@ -31,11 +31,6 @@ bool graph_binds(const struct model_object *object)
     return object->holder_count > 0;
 }
 
-bool graph_receives(const struct model_object *channel)
-{
-    return channel->used == 0;
-}
-
 const struct model_peers *graph_peers(const struct weft_dump *dump,
                                       uint32_t object)
 {
@@ -45,7 +40,7 @@ const struct model_peers *graph_peers(const struct weft_dump *dump,
         o->peers >= dump->channel_count)
         return NULL;
     const struct model_channel *channel = &dump->channels[o->peers];
-    return graph_receives(o) ? &channel->sent : &channel->received;
+    return o->receives ? &channel->sent : &channel->received;
 }
 
 uint32_t graph_server(const struct weft_dump *dump, uint32_t object, bool only)

@@ -147,7 +147,7 @@ static bool is_stall(const struct judge *judge, uint32_t object,
     }
     if (o->kind != WEFT_OBJECT_CHANNEL) // an event may well be long in coming
         return graph_binds(o) || o->owner_tid != 0;
-    return !graph_receives(o) || chain->fault;
+    return !o->receives || chain->fault;
 }
 
 // The one with the most waiters first.

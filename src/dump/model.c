@@ -44,6 +44,7 @@ static struct model_task unpack(const struct store *store,
         .wait_scope = shape->wait == WEFT_WAIT_SCOPE ? shape->wait_task : 0,
         .scope = shape->scope,
         .object = shape->object,
+        .choice = shape->choice,
         .stack = shape->stack,
         .site = shape->site,
         .wait_fd = shape->wait_fd,
@@ -68,6 +69,16 @@ struct model_task model_task(const struct weft_dump *dump, size_t index)
     if (store == NULL)
         return dump->tasks[index];
     return unpack(store, (const struct record *)store->records.items + index);
+}
+
+const struct model_choice *model_choice(const struct weft_dump *dump,
+                                        size_t index)
+{
+    const struct model_task task = model_task(dump, index);
+
+    return task.wait != WEFT_WAIT_SELECT || task.choice >= dump->choice_count
+               ? NULL
+               : &dump->choices[task.choice];
 }
 
 struct extra *model_extra(struct weft_dump *dump, size_t index)

@@ -31,6 +31,7 @@ struct model_task {
     uint32_t labels;      // offset in `text` of key\0value\0..., or WEFT_NONE
     uint32_t object;      // index, or WEFT_NONE
     uint32_t held;        // first entry in `held`, or WEFT_NONE
+    uint32_t choice;      // of a select: index, or WEFT_NONE
     uint32_t stack;       // index, or WEFT_NONE
     uint32_t site;        // index, or WEFT_NONE
     uint32_t worker;      // index, or WEFT_NONE
@@ -61,6 +62,23 @@ struct model_object {
     uint32_t holder_count;
     uint64_t used, limit;
     uint32_t peers; // of a channel: index in `channels`; else WEFT_NONE
+    bool receives;  // of a channel: those who wait for it want to receive
+};
+
+// What a select waits for the first of. Compared as bytes: fill it from zero.
+struct model_clause {
+    uint64_t task;   // id, or 0
+    uint32_t object; // index, or WEFT_NONE
+    int32_t fd;      // or -1
+    uint8_t wait;    // enum weft_wait_kind; a time: WEFT_WAIT_SLEEP
+    uint8_t write;
+    uint8_t zero[6];
+};
+
+struct model_choice {
+    uint32_t clause; // first entry in `clauses`
+    uint32_t count;
+    uint32_t total; // with those that are not listed
 };
 
 // Who has sent to a channel, or received from it, of late.
@@ -172,6 +190,10 @@ struct weft_dump {
     size_t pc_count;
     uintptr_t *sites;
     size_t site_count;
+    struct model_choice *choices;
+    size_t choice_count;
+    struct model_clause *clauses;
+    size_t clause_count;
     struct model_channel *channels; // what is known of channels beyond objects
     size_t channel_count;
     struct model_finding *findings;
@@ -194,6 +216,11 @@ struct weft_dump {
 
 // Task `index`, unpacked.
 struct model_task model_task(const struct weft_dump *dump, size_t index);
+
+// What the select of task `index` waits for; NULL: it is in none, or that is
+// not known.
+const struct model_choice *model_choice(const struct weft_dump *dump,
+                                        size_t index);
 
 // What few tasks have, of task `index` of a captured dump, to be written while
 // it is made. NULL: no room.

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sync/channel.h"
+#include "sync/clause.h"
 #include "sync/object.h"
 
 static int64_t ago(const struct picture *picture, uint64_t ticks)
@@ -150,23 +151,72 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
         .used = sends ? channel.capacity : 0, // channel.h: as somebody waits
         .limit = channel.capacity,
         .peers = store_channel(picture->store, &about),
+        .receives = !sends,
     };
     return store_object(picture->store, &o);
+}
+
+static uint32_t find_waited(const struct picture *picture,
+                            enum weft_wait_kind kind, const void *at)
+{
+    if (object_is_waited_for(kind))
+        return find_object(picture, at);
+    switch (kind) {
+    case WEFT_WAIT_CHAN_SEND:
+        return find_channel(picture, at, true);
+    case WEFT_WAIT_CHAN_RECV:
+        return find_channel(picture, at, false);
+    default:
+        return WEFT_NONE;
+    }
 }
 
 uint32_t objects_add_waited(const struct picture *picture,
                             const struct task *copy)
 {
-    if (object_is_waited_for(copy->wait_kind))
-        return find_object(picture, copy->wait_object);
-    switch ((enum weft_wait_kind)copy->wait_kind) {
-    case WEFT_WAIT_CHAN_SEND:
-        return find_channel(picture, copy->wait_object, true);
-    case WEFT_WAIT_CHAN_RECV:
-        return find_channel(picture, copy->wait_object, false);
-    default:
-        return WEFT_NONE;
+    return find_waited(picture, copy->wait_kind, copy->wait_object);
+}
+
+// How many of the clauses are worth listing.
+static uint32_t list_clauses(const struct picture *picture,
+                             const struct clause *clauses, uint32_t count,
+                             struct model_clause *ret_listed)
+{
+    uint32_t listed = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct clause_facts facts;
+        clause_describe(&clauses[i], &facts);
+        if (facts.wait == WEFT_WAIT_NONE)
+            continue;
+        ret_listed[listed++] = (struct model_clause){
+            .task = facts.task,
+            .object = find_waited(picture, facts.wait, facts.object),
+            .fd = facts.fd,
+            .wait = (uint8_t)facts.wait,
+            .write = facts.write,
+        };
     }
+    return listed;
+}
+
+uint32_t objects_add_choice(const struct picture *picture,
+                            const struct task *copy)
+{
+    struct clause clauses[CHOICE_MAX];
+    struct model_clause listed[CHOICE_MAX];
+    uint32_t total = (uint32_t)copy->wait_fd;
+    uint32_t count = total < CHOICE_MAX ? total : CHOICE_MAX;
+
+    if (copy->wait_kind != WEFT_WAIT_SELECT ||
+        !space_read_all(picture->space, (uintptr_t)copy->wait_object, clauses,
+                        count * sizeof *clauses))
+        return WEFT_NONE;
+    struct model_choice choice = {
+        .count = list_clauses(picture, clauses, count, listed),
+    };
+    choice.total = total - count + choice.count;
+    return store_choice(picture->store, &choice, listed);
 }
 
 // Held alone: the object itself is in the list.

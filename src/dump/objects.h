@@ -9,10 +9,17 @@
 
 #include "dump/capture.h"
 
-enum { HELD_MAX = 64 }; // objects of one task that are listed
+enum {
+    HELD_MAX = 64,   // objects of one task that are listed
+    CHOICE_MAX = 16, // clauses of one select
+};
 
 // The index of the object that a task waits for, or WEFT_NONE.
 uint32_t objects_add_waited(const struct picture *picture,
+                            const struct task *copy);
+
+// The index of what a task's select waits for, or WEFT_NONE: it is in none.
+uint32_t objects_add_choice(const struct picture *picture,
                             const struct task *copy);
 
 // What a task holds, innermost first; the count. `waits`: it is in a wait.

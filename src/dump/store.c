@@ -21,6 +21,7 @@
 enum {
     TEXT_PER_SLOT = 256,
     FRAMES_PER_SLOT = 128,
+    CLAUSES_PER_SLOT = 4,
     OBJECTS_PER_SLOT = 2,
     TABLE_FIRST = 512, // entries: one page
     TABLE_GROWTH = 8,
@@ -91,12 +92,16 @@ static bool init(struct store *s, uint32_t slots, uint32_t scale)
            shelf_init(&s->sites, sizeof(uintptr_t), 2 * n) &&
            shelf_init(&s->objects, sizeof(struct model_object), 2 * objects) &&
            shelf_init(&s->channels, sizeof(struct model_channel), n) &&
+           shelf_init(&s->choices, sizeof(struct model_choice), n) &&
+           shelf_init(&s->clauses, sizeof(struct model_clause),
+                      CLAUSES_PER_SLOT * n) &&
            shelf_init(&s->holdings, sizeof(struct holding), objects) &&
            shelf_init(&s->text, 1, TEXT_PER_SLOT * n) &&
            finder_init(&s->find_shape, 2 * n) &&
            finder_init(&s->find_stack, 2 * n) &&
            finder_init(&s->find_site, 2 * n) &&
-           finder_init(&s->find_object, 2 * objects);
+           finder_init(&s->find_object, 2 * objects) &&
+           finder_init(&s->find_choice, n);
 }
 
 struct store *store_new(uint32_t slots, uint32_t scale)
@@ -128,11 +133,14 @@ void store_free(struct store *s)
     shelf_deinit(&s->objects);
     shelf_deinit(&s->holdings);
     shelf_deinit(&s->channels);
+    shelf_deinit(&s->choices);
+    shelf_deinit(&s->clauses);
     shelf_deinit(&s->text);
     finder_deinit(&s->find_shape);
     finder_deinit(&s->find_stack);
     finder_deinit(&s->find_site);
     finder_deinit(&s->find_object);
+    finder_deinit(&s->find_choice);
     free(s);
 }
 
@@ -171,8 +179,9 @@ struct quest {
     bool (*same)(const struct store *store, uint32_t index,
                  const struct quest *quest);
     uint32_t (*make)(struct store *store, const struct quest *quest);
-    const uintptr_t *pcs; // of a stack
-    const char *error;    // of a stack, or NULL
+    const uintptr_t *pcs;               // of a stack
+    const char *error;                  // of a stack, or NULL
+    const struct model_clause *clauses; // of a choice
 };
 
 // What a walk over the entries that may have a key is about to look at.
@@ -371,6 +380,46 @@ uint32_t store_object(struct store *store, const struct model_object *found)
     return object(store, found, true);
 }
 
+// ---- Choices ----
+
+static bool same_choice(const struct store *store, uint32_t index,
+                        const struct quest *quest)
+{
+    const struct model_choice *mine = quest->key;
+    const struct model_choice *other = item(&store->choices, index);
+
+    return other->count == mine->count && other->total == mine->total &&
+           memcmp(item(&store->clauses, other->clause), quest->clauses,
+                  mine->count * sizeof *quest->clauses) == 0;
+}
+
+static uint32_t make_choice(struct store *store, const struct quest *quest)
+{
+    struct model_choice choice = *(const struct model_choice *)quest->key;
+
+    choice.clause = put(store, &store->clauses, quest->clauses, choice.count);
+    return choice.clause == WEFT_NONE ? WEFT_NONE
+                                      : put(store, &store->choices, &choice, 1);
+}
+
+uint32_t store_choice(struct store *store, const struct model_choice *choice,
+                      const struct model_clause *clauses)
+{
+    struct quest quest = {.key = choice,
+                          .same = same_choice,
+                          .make = make_choice,
+                          .clauses = clauses,
+                          .hash = choice->total};
+
+    for (uint32_t i = 0; i < choice->count; i++) {
+        quest.hash = mix(quest.hash, clauses[i].task);
+        quest.hash = mix(quest.hash, clauses[i].object);
+        quest.hash = mix(quest.hash, (uint64_t)clauses[i].fd);
+        quest.hash = mix(quest.hash, clauses[i].wait);
+    }
+    return find(store, &store->find_choice, &quest);
+}
+
 // ---- What is not shared ----
 
 uint32_t store_extra(struct store *store, const struct extra *extra)
@@ -529,6 +578,10 @@ static void hand_over(struct sealing *sealing, struct weft_dump *dump)
     dump->pcs = item(&s->pcs, 0);
     dump->channels = item(&s->channels, 0);
     dump->channel_count = load_relaxed(&s->channels.count);
+    dump->choices = item(&s->choices, 0);
+    dump->choice_count = load_relaxed(&s->choices.count);
+    dump->clauses = item(&s->clauses, 0);
+    dump->clause_count = load_relaxed(&s->clauses.count);
     dump->text = item(&s->text, 0);
 }
 
@@ -536,7 +589,9 @@ int store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
 {
     struct sealing sealing;
     struct holding *holdings = item(&s->holdings, 0);
-    size_t held = load_relaxed(&s->holdings.count); // nobody adds any more
+    struct model_clause *clauses = item(&s->clauses, 0);
+    size_t held = load_relaxed(&s->holdings.count);  // nobody adds any more
+    size_t listed = load_relaxed(&s->clauses.count); // likewise
 
     if (load_relaxed(&s->full) != 0)
         return -EAGAIN;
@@ -550,6 +605,8 @@ int store_seal(struct store *s, uint32_t slots, struct weft_dump *dump)
             number(&sealing.stacks, dump->threads[i].shown.stack);
     for (size_t i = 0; i < held; i++)
         holdings[i].object = number(&sealing.objects, holdings[i].object);
+    for (size_t i = 0; i < listed; i++)
+        clauses[i].object = number(&sealing.objects, clauses[i].object);
     hand_over(&sealing, dump);
     move_items(&sealing.stacks, &s->stacks);
     move_items(&sealing.sites, &s->sites);

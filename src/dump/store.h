@@ -19,12 +19,13 @@ struct shape {
     uint32_t stack;     // index
     uint32_t site;      // index
     uint32_t object;    // index, or WEFT_NONE
+    uint32_t choice;    // of a select: index, or WEFT_NONE
     uint32_t stack_size;
     int32_t wait_fd; // or -1
     uint8_t state;   // enum weft_task_state
     uint8_t wait;    // enum weft_wait_kind
     uint8_t wait_write;
-    uint8_t zero[1];
+    uint8_t zero[5];
 };
 
 enum { STACK_UNIT = 64 }; // up to 1 GiB
@@ -89,11 +90,14 @@ struct store {
     struct shelf objects;
     struct shelf holdings;
     struct shelf channels;
+    struct shelf choices;
+    struct shelf clauses;
     struct shelf text;
     struct finder find_shape;
     struct finder find_stack;
     struct finder find_site;
     struct finder find_object;
+    struct finder find_choice;
     atomic_u32 full; // something did not fit: relaxed, read at the end
 };
 
@@ -122,6 +126,10 @@ uint32_t store_text(struct store *store, const char *bytes, size_t size);
 // says of either is not looked at.
 uint32_t store_stack(struct store *store, const struct model_stack *stack,
                      const uintptr_t *pcs, const char *error);
+
+// What `choice` says of its first clause is not looked at.
+uint32_t store_choice(struct store *store, const struct model_choice *choice,
+                      const struct model_clause *clauses);
 
 // The object at an address if it is known already; and its entry, all filled.
 uint32_t store_find_object(const struct store *store, uintptr_t address);

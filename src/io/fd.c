@@ -41,7 +41,7 @@
 
 #include "base/panic.h"
 #include "port/socket.h"
-#include "sync/wait.h"
+#include "sync/clause.h"
 
 enum {
     FD_SLOTS = 256, // in a segment
@@ -282,8 +282,8 @@ static bool is(const struct fd_slot *slot, weft_fd fd)
     return slot->open && slot->generation == HANDLE_GENERATION(fd);
 }
 
-// The slot of a handle, its lock held. 0, -EPERM or -EBADF.
-static int find(weft_fd fd, struct fd_slot **ret_slot)
+// The slot that a handle names. 0, -EPERM or -EBADF.
+static int locate(weft_fd fd, struct fd_slot **ret_slot)
 {
     struct fd_table *table = own_table();
     uint32_t index = HANDLE_INDEX(fd);
@@ -292,14 +292,22 @@ static int find(weft_fd fd, struct fd_slot **ret_slot)
         return -EPERM;
     if (HANDLE_TAG(fd) != table->tag || index >= load_acquire(&table->used))
         return -EBADF; // I3
-    struct fd_slot *slot = slot_at(table, index);
-    lock_acquire(&slot->lock);
-    if (!is(slot, fd)) {
-        lock_release(&slot->lock);
-        return -EBADF;
-    }
-    *ret_slot = slot;
+    *ret_slot = slot_at(table, index);
     return 0;
+}
+
+// The same, and it still is that descriptor; its lock is held.
+static int find(weft_fd fd, struct fd_slot **ret_slot)
+{
+    int error = locate(fd, ret_slot);
+
+    if (error != 0)
+        return error;
+    lock_acquire(&(*ret_slot)->lock);
+    if (is(*ret_slot, fd))
+        return 0;
+    lock_release(&(*ret_slot)->lock);
+    return -EBADF;
 }
 
 static void wake_all(struct fd_slot *slot, enum fd_side side, int outcome)
@@ -492,3 +500,109 @@ int weft_fd_number(weft_fd fd)
 {
     return (int)fd_look(fd, get_number, NULL);
 }
+
+// ---- As a clause. ----
+
+static weft_fd handle_in(const struct clause *clause)
+{
+    return (weft_fd){clause->number};
+}
+
+static int find_clause(struct clause *clause)
+{
+    struct fd_slot *slot;
+    int error = locate(handle_in(clause), &slot);
+
+    if (error == -EPERM)
+        return error;
+    clause->result = error;
+    if (error == 0) {
+        clause->object = slot;
+        clause->lock = &slot->lock;
+    }
+    return 0;
+}
+
+// The number cannot be closed: the lock is held (I2).
+static bool is_ready(struct fd_slot *slot, enum fd_side side)
+{
+    struct pollfd polled = {
+        .fd = slot->number,
+        .events = side == FD_READ ? POLLIN : POLLOUT,
+    };
+
+    slot->ready[side] = false; // R2
+    if (port_poll(&polled, 1, 0) != 1)
+        return false;
+    pass_on(slot, side); // R4: nothing of it was used
+    return true;
+}
+
+static bool try_clause(struct clause *clause, enum fd_side side)
+{
+    struct fd_slot *slot = clause->object;
+
+    clause->result = is(slot, handle_in(clause)) ? 0 : -EBADF;
+    return clause->result != 0 || is_ready(slot, side);
+}
+
+static bool try_readable(struct clause *clause)
+{
+    return try_clause(clause, FD_READ);
+}
+
+static bool try_writable(struct clause *clause)
+{
+    return try_clause(clause, FD_WRITE);
+}
+
+static bool enter_clause(struct clause *clause, enum fd_side side)
+{
+    struct fd_slot *slot = clause->object;
+    struct clause_shown *shown = (struct clause_shown *)&clause->own;
+
+    shown->number = (uint64_t)slot->number;
+    list_push_back(&slot->waiters[side], &shown->waiter.link);
+    return false;
+}
+
+static bool enter_readable(struct clause *clause)
+{
+    return enter_clause(clause, FD_READ);
+}
+
+static bool enter_writable(struct clause *clause)
+{
+    return enter_clause(clause, FD_WRITE);
+}
+
+static void leave_clause(struct clause *clause, enum fd_side side)
+{
+    struct fd_slot *slot = clause->object;
+    struct waiter *waiter = &clause->own.waiter;
+
+    if (list_linked(&waiter->link))
+        list_remove(&waiter->link);
+    if (waiter->won && is(slot, handle_in(clause)))
+        pass_on(slot, side); // R4
+}
+
+static void leave_readable(struct clause *clause)
+{
+    leave_clause(clause, FD_READ);
+}
+
+static void leave_writable(struct clause *clause)
+{
+    leave_clause(clause, FD_WRITE);
+}
+
+const struct clause_kind readable_clause = {
+    WEFT_WAIT_FD,   find_clause,    try_readable,
+    enter_readable, leave_readable, NULL,
+};
+
+const struct clause_kind writable_clause = {
+    WEFT_WAIT_FD,   find_clause,    try_writable,
+    enter_writable, leave_writable, NULL,
+};

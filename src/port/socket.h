@@ -1,10 +1,12 @@
 // socket.h -- The system's calls on sockets, which a simulation has in memory.
 //
 // Each is as the system has it, errno included, on stream sockets of IPv4 and
-// IPv6. By themselves the names cost nothing.
+// IPv6; port_poll with a time-out of 0 alone. By themselves the names cost
+// nothing.
 #ifndef WEFT_PORT_SOCKET_H
 #define WEFT_PORT_SOCKET_H
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@ int port_getsockname(int number, struct sockaddr *address, socklen_t *length);
 int port_getpeername(int number, struct sockaddr *address, socklen_t *length);
 ssize_t port_recv(int number, void *to, size_t count, int flags);
 ssize_t port_send(int number, const void *from, size_t count, int flags);
+int port_poll(struct pollfd *polled, nfds_t count, int timeout_ms);
 int port_close(int number);
 #else
 #define port_socket socket
@@ -33,6 +36,7 @@ int port_close(int number);
 #define port_getpeername getpeername
 #define port_recv recv
 #define port_send send
+#define port_poll poll
 #define port_close close
 #endif
 

@@ -32,6 +32,7 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_BARRIER] = "barrier",
         [WEFT_WAIT_ONCE] = "once",
         [WEFT_WAIT_WAITGROUP] = "waitgroup",
+        [WEFT_WAIT_SELECT] = "select",
     };
 
     return names[wait];
@@ -227,6 +228,53 @@ void json_workers(struct json_view *view)
 
 // ---- Tasks. ----
 
+static void put_fd(struct json *json, int fd, bool write)
+{
+    json_key(json, "fd");
+    json_int(json, fd);
+    json_key(json, "events");
+    json_open(json, '[');
+    json_text(json, write ? "write" : "read");
+    json_close(json, ']');
+}
+
+static void put_clause(struct json_view *view,
+                       const struct model_clause *clause)
+{
+    struct json *json = &view->json;
+
+    json_open(json, '{');
+    json_key(json, "kind");
+    json_text(json, json_wait_name(clause->wait));
+    json_key(json, "object");
+    json_object_id(view, clause->object);
+    if (clause->wait == WEFT_WAIT_JOIN) {
+        json_key(json, "task");
+        json_task_id(view, clause->task);
+    }
+    if (clause->wait == WEFT_WAIT_FD)
+        put_fd(json, clause->fd, clause->write);
+    json_close(json, '}');
+}
+
+static void put_choice(struct json_view *view, uint32_t index)
+{
+    const weft_dump *dump = view->dump;
+    struct model_choice none = {0};
+    const struct model_choice *choice =
+        index < dump->choice_count ? &dump->choices[index] : &none;
+    struct json *json = &view->json;
+
+    json_key(json, "clauses");
+    json_open(json, '[');
+    for (uint32_t i = 0; i < choice->count; i++)
+        put_clause(view, &dump->clauses[choice->clause + i]);
+    json_close(json, ']');
+    json_key(json, "clauses_complete");
+    json_bool(json,
+              index < dump->choice_count && choice->count == choice->total);
+}
+
 static void put_wait(struct json_view *view, const struct model_task *task)
 {
     struct json *json = &view->json;
@@ -250,14 +298,10 @@ static void put_wait(struct json_view *view, const struct model_task *task)
         json_key(json, "task");
         json_task_id(view, task->wait_task);
     }
-    if (task->wait == WEFT_WAIT_FD) {
-        json_key(json, "fd");
-        json_int(json, task->wait_fd);
-        json_key(json, "events");
-        json_open(json, '[');
-        json_text(json, task->wait_write ? "write" : "read");
-        json_close(json, ']');
-    }
+    if (task->wait == WEFT_WAIT_FD)
+        put_fd(json, task->wait_fd, task->wait_write);
+    if (task->wait == WEFT_WAIT_SELECT)
+        put_choice(view, task->choice);
     json_close(json, '}');
 }
 

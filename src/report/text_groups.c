@@ -82,6 +82,13 @@ static uint64_t get_owner(const struct view *view,
                : 0;
 }
 
+static uint64_t get_choice(const struct view *view,
+                           const struct model_task *task)
+{
+    (void)view;
+    return task->choice;
+}
+
 static uint64_t get_object(const struct view *view,
                            const struct model_task *task)
 {
@@ -209,6 +216,12 @@ void view_add_what(struct view *view, struct str *str,
     case WEFT_WAIT_ONCE:
     case WEFT_WAIT_WAITGROUP:
         add_object(view, str, group);
+        break;
+    case WEFT_WAIT_SELECT:
+        str_add(str, "first of ");
+        view_add_choice(str, view->dump, task.choice);
+        if (collect(view, group, get_choice).count > 1)
+            str_add(str, ", and others");
         break;
     case WEFT_WAIT_CHAN_SEND:
         str_add(str, "send on ");

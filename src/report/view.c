@@ -74,6 +74,61 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
         str_addf(str, "0x%llx", (unsigned long long)about->address);
 }
 
+static void add_clause(struct str *str, const weft_dump *dump,
+                       const struct model_clause *clause)
+{
+    switch ((enum weft_wait_kind)clause->wait) {
+    case WEFT_WAIT_SLEEP:
+        str_add(str, "a time");
+        return;
+    case WEFT_WAIT_JOIN:
+        str_addf(str, "join T%llu", (unsigned long long)clause->task);
+        return;
+    case WEFT_WAIT_FD:
+        str_addf(str, "%s on fd %d", clause->write ? "write" : "read",
+                 clause->fd);
+        return;
+    case WEFT_WAIT_CHAN_SEND:
+        str_add(str, "send on ");
+        break;
+    case WEFT_WAIT_CHAN_RECV:
+        str_add(str, "receive on ");
+        break;
+    case WEFT_WAIT_RWLOCK_READ:
+        str_add(str, "read lock on ");
+        break;
+    case WEFT_WAIT_RWLOCK_WRITE:
+        str_add(str, "write lock on ");
+        break;
+    default:
+        break;
+    }
+    if (clause->object < dump->object_count)
+        view_add_object(str, dump, clause->object, true, 20);
+    else
+        str_add(str, "an object that is gone");
+}
+
+void view_add_choice(struct str *str, const weft_dump *dump, uint32_t index)
+{
+    enum { SHOWN = 3 };
+
+    if (index >= dump->choice_count) {
+        str_add(str, "what is not known");
+        return;
+    }
+    const struct model_choice *choice = &dump->choices[index];
+    uint32_t shown = choice->count < SHOWN ? choice->count : SHOWN;
+    for (uint32_t i = 0; i < shown; i++) {
+        str_add(str, i > 0 ? ", " : "");
+        add_clause(str, dump, &dump->clauses[choice->clause + i]);
+    }
+    if (choice->total > shown)
+        str_addf(str, " and %u more", choice->total - shown);
+    else if (shown == 0)
+        str_add(str, "nothing");
+}
+
 void view_add_call(struct str *str, long call, int fd, const char *fd_name)
 {
     int fd_arg;

@@ -38,6 +38,10 @@ const char *view_object_word(enum weft_object_kind kind);
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);
 
+// receive on channel "jobs", mutex "audit", T7 "worker", read on fd 9, a time
+// and 3 more: what a select waits for the first of.
+void view_add_choice(struct str *str, const weft_dump *dump, uint32_t index);
+
 // write(fd 9 = socket:[88123]) for 14m 2s, or nanosleep: the system call that a
 // worker sits in.
 void view_add_syscall(struct str *str, const weft_dump_worker *worker);

@@ -31,7 +31,7 @@ static bool is_channel(const weft_dump *dump, uint32_t object)
 // Whether those who wait on a channel want to receive.
 static bool receives(const weft_dump *dump, uint32_t object)
 {
-    return dump->objects[object].used == 0; // channel.h: as somebody waits
+    return dump->objects[object].receives;
 }
 
 // ---- What a task is doing ----
@@ -61,6 +61,10 @@ static void add_wait(struct str *str, const weft_dump *dump,
         return;
     case WEFT_WAIT_DUMP:
         str_add(str, " for a dump");
+        return;
+    case WEFT_WAIT_SELECT:
+        str_add(str, " for the first of ");
+        view_add_choice(str, dump, m->choice);
         return;
     case WEFT_WAIT_BLOCKING:
         str_add(str, " for a blocking call on another thread");

@@ -244,6 +244,9 @@ void sched_arrive(struct task *task);
 // many in a row.
 void sched_spend(void);
 
+// For choices among equals; cheap in a task.
+uint64_t sched_random(void);
+
 // ---- Parts of the scheduler. ----
 
 // Makes the parts of a runtime whose settings are filled in; it is zero

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/panic.h"
+#include "sched/local.h"
 #include "sched/runtime.h"
 #include "task/waiter.h"
 
@@ -167,6 +168,8 @@ static void body(void *arg)
 
     sched_arrive(task);
     task->arg = task->fn(task->arg);
+    if (task->top->locals != NULL)
+        locals_end(task);
     sched_leave(worker_self(), task, LEAVE_DONE);
 }
 
@@ -216,6 +219,7 @@ static bool fill(struct task *task, const weft_task_options *options,
     if (DUMPS_SERVED)
         note_birth(task, parent, spawn->site);
     task->held = NULL;
+    task->top->locals = NULL;
     task->top->holds_used = 0;
     task->joiner = NULL;
     task->owner = spawn->owner;

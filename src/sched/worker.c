@@ -406,6 +406,14 @@ static uint64_t random_next(struct core *core)
     return core->random;
 }
 
+uint64_t sched_random(void)
+{
+    struct worker *worker = worker_self();
+
+    return worker == NULL || worker->core == NULL ? port_random()
+                                                  : random_next(worker->core);
+}
+
 static struct task *steal_from(struct worker *worker, struct core *victim)
 {
     struct core *core = worker->core;

@@ -726,6 +726,24 @@ static uint32_t readiness(const struct socket *socket)
     return (readable ? PORT_READABLE : 0) | (writable ? PORT_WRITABLE : 0);
 }
 
+int port_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
+{
+    int ready = 0;
+
+    if (sim == NULL)
+        return poll(polled, count, timeout_ms);
+    for (nfds_t i = 0; i < count; i++) {
+        const struct socket *socket = find(polled[i].fd);
+        uint32_t what = socket == NULL ? 0 : readiness(socket);
+        int events = (what & PORT_READABLE ? POLLIN : 0) |
+                     (what & PORT_WRITABLE ? POLLOUT : 0);
+        polled[i].revents =
+            (short)(socket == NULL ? POLLNVAL : events & polled[i].events);
+        ready += polled[i].revents != 0;
+    }
+    return ready;
+}
+
 int net_poller_add(int poller, int number, uint64_t token)
 {
     struct socket *socket = find(number);

@@ -1,11 +1,14 @@
 // channel.c -- A bounded queue of items between tasks and threads.
 //
 //   I1  Receivers wait only while the channel is empty, senders only while it
-//       is full; so never both.
+//       is full; so never both. One without room (a rendezvous) is always both
+//       empty and full; there, too, never both wait.
 //   I2  An item is copied straight into a waiting receiver's place, or out of
 //       a waiting sender's, by whoever wakes it, before it is fired. If the
 //       waiter has given up by then, the firing is lost and the copy counts
-//       for nothing: the item goes to the next, or stays where it was.
+//       for nothing: the item goes to the next, or stays where it was. Into the
+//       place of a clause it is copied after the firing was won, for another
+//       clause may have the same place; it stays while the lock is held.
 //   I3  `sent` and `received` name those who last did either, whoever carried
 //       it out; one who gave up at that very moment may be named, too.
 #include "sync/channel.h"
@@ -13,6 +16,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sync/clause.h"
 
 enum { BYTES_MAX = 1 << 30 };
 
@@ -28,10 +33,13 @@ static void put(struct weft_channel *channel, const void *item)
     channel->count++;
 }
 
+// An empty one begins anew at the front, so that only as many places are ever
+// touched as items were inside at a time.
 static void drop_first(struct weft_channel *channel)
 {
-    channel->first = (channel->first + 1) % channel->capacity;
     channel->count--;
+    channel->first =
+        channel->count == 0 ? 0 : (channel->first + 1) % channel->capacity;
 }
 
 // ---- Who was here, for dumps ----
@@ -87,12 +95,37 @@ static bool give(struct weft_channel *channel, const void *item, uint64_t now)
 
     while ((link = list_pop_front(&channel->receivers)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
-        memcpy(waiter->data, item, channel->item_size);
+        bool stays = waiter_stays(waiter);
+        if (!stays)
+            memcpy(waiter->data, item, channel->item_size);
         note(&channel->received, waiter->task, now); // I3
-        if (wait_wake(waiter, 0)) {
+        if (!wait_wake(waiter, 0))
+            continue;
+        if (stays)
+            memcpy(waiter->data, item, channel->item_size);
+        else
             channel->waiting--;
-            return true;
-        }
+        return true;
+    }
+    return false;
+}
+
+// I2: lets the first sender that still waits put its item into *ret_item.
+static bool take_over(struct weft_channel *channel, void *ret_item,
+                      uint64_t now)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&channel->senders)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        bool stays = waiter_stays(waiter);
+        memcpy(ret_item, waiter->data, channel->item_size);
+        note(&channel->sent, waiter->task, now); // I3
+        if (!wait_wake(waiter, 0))
+            continue; // it gave up: its item was not sent
+        if (!stays)
+            channel->waiting--;
+        return true;
     }
     return false;
 }
@@ -100,18 +133,9 @@ static bool give(struct weft_channel *channel, const void *item, uint64_t now)
 // I2: after room was made, lets the first sender that still waits fill it.
 static void refill(struct weft_channel *channel, uint64_t now)
 {
-    struct list *link;
-
-    while ((link = list_pop_front(&channel->senders)) != NULL) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
-        put(channel, waiter->data);
-        note(&channel->sent, waiter->task, now); // I3
-        if (wait_wake(waiter, 0)) {
-            channel->waiting--;
-            return;
-        }
-        channel->count--; // it gave up: its item was not sent
-    }
+    if (take_over(channel, place(channel, channel->first + channel->count),
+                  now))
+        channel->count++;
 }
 
 static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
@@ -140,7 +164,7 @@ int weft_channel_new(size_t item_size, size_t capacity, const char *name,
 {
     struct weft_channel *channel;
 
-    if (ret_channel == NULL || item_size == 0 || capacity == 0 ||
+    if (ret_channel == NULL || item_size == 0 || item_size > BYTES_MAX ||
         capacity > BYTES_MAX / item_size)
         return -EINVAL;
     channel = malloc(sizeof *channel + item_size * capacity);
@@ -171,6 +195,22 @@ int weft_channel_free(weft_channel *channel)
     return 0;
 }
 
+// Sends if that needs no waiting: 0, or -EPIPE. -EAGAIN: it does. The lock is
+// held.
+static int send_now(struct weft_channel *channel, const void *item,
+                    const struct caller *caller)
+{
+    if (channel->closed)
+        return -EPIPE;
+    if (!give(channel, item, caller->now)) {
+        if (channel->count == channel->capacity)
+            return -EAGAIN;
+        put(channel, item);
+    }
+    note(&channel->sent, caller->task, caller->now);
+    return 0;
+}
+
 int weft_channel_send(weft_channel *channel, const void *item,
                       int64_t deadline_ns)
 {
@@ -181,20 +221,30 @@ int weft_channel_send(weft_channel *channel, const void *item,
     if (error != 0)
         return error;
     lock_acquire(&channel->lock);
-    if (channel->closed)
-        error = -EPIPE;
-    else if (channel->count == channel->capacity)
+    error = send_now(channel, item, &caller);
+    if (error == -EAGAIN)
         // Gives the lock back. The item is only read through the waiter.
         return wait_on(channel, WEFT_WAIT_CHAN_SEND, &channel->senders,
                        (void *)(uintptr_t)item, deadline_ns);
-    if (error == 0) {
-        note(&channel->sent, caller.task, caller.now);
-        if (!give(channel, item, caller.now))
-            put(channel, item);
-    }
     lock_release(&channel->lock);
     sched_spend();
     return error;
+}
+
+// Receives if that needs no waiting: 0, or -EPIPE. -EAGAIN: it does. The lock
+// is held.
+static int recv_now(struct weft_channel *channel, void *ret_item,
+                    const struct caller *caller)
+{
+    if (channel->count > 0) {
+        memcpy(ret_item, place(channel, channel->first), channel->item_size);
+        drop_first(channel);
+        refill(channel, caller->now);
+    } else if (!take_over(channel, ret_item, caller->now)) {
+        return channel->closed ? -EPIPE : -EAGAIN;
+    }
+    note(&channel->received, caller->task, caller->now);
+    return 0;
 }
 
 int weft_channel_recv(weft_channel *channel, void *ret_item,
@@ -207,17 +257,10 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
     if (error != 0)
         return error;
     lock_acquire(&channel->lock);
-    if (channel->count > 0) {
-        memcpy(ret_item, place(channel, channel->first), channel->item_size);
-        drop_first(channel);
-        note(&channel->received, caller.task, caller.now);
-        refill(channel, caller.now);
-    } else if (channel->closed) {
-        error = -EPIPE;
-    } else {
+    error = recv_now(channel, ret_item, &caller);
+    if (error == -EAGAIN)
         return wait_on(channel, WEFT_WAIT_CHAN_RECV, &channel->receivers,
                        ret_item, deadline_ns); // gives the lock back
-    }
     lock_release(&channel->lock);
     sched_spend();
     return error;
@@ -227,9 +270,12 @@ static void wake_all(struct weft_channel *channel, struct list *queue)
 {
     struct list *link;
 
-    while ((link = list_pop_front(queue)) != NULL)
-        if (wait_wake(container_of(link, struct waiter, link), EPIPE))
+    while ((link = list_pop_front(queue)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        bool stays = waiter_stays(waiter);
+        if (wait_wake(waiter, EPIPE) && !stays)
             channel->waiting--;
+    }
 }
 
 int weft_channel_close(weft_channel *channel)
@@ -243,3 +289,72 @@ int weft_channel_close(weft_channel *channel)
     lock_release(&channel->lock);
     return 0;
 }
+
+// ---- As a clause. ----
+
+static int find(struct clause *clause)
+{
+    struct weft_channel *channel = clause->object;
+
+    if (channel == NULL || clause->item == NULL)
+        return -EINVAL;
+    clause->lock = &channel->lock;
+    return 0;
+}
+
+static bool try_send(struct clause *clause)
+{
+    struct caller caller = find_caller();
+
+    clause->result = send_now(clause->object, clause->item, &caller);
+    return clause->result != -EAGAIN;
+}
+
+static bool try_recv(struct clause *clause)
+{
+    struct caller caller = find_caller();
+
+    clause->result = recv_now(clause->object, clause->item, &caller);
+    return clause->result != -EAGAIN;
+}
+
+static bool enter_queue(struct clause *clause, struct list *queue)
+{
+    struct weft_channel *channel = clause->object;
+
+    clause->own.waiter.data = clause->item;
+    channel->waiting++;
+    list_push_back(queue, &clause->own.waiter.link);
+    return false;
+}
+
+static bool enter_send(struct clause *clause)
+{
+    struct weft_channel *channel = clause->object;
+
+    return enter_queue(clause, &channel->senders);
+}
+
+static bool enter_recv(struct clause *clause)
+{
+    struct weft_channel *channel = clause->object;
+
+    return enter_queue(clause, &channel->receivers);
+}
+
+static void leave(struct clause *clause)
+{
+    struct weft_channel *channel = clause->object;
+
+    if (list_linked(&clause->own.waiter.link))
+        list_remove(&clause->own.waiter.link);
+    channel->waiting--;
+}
+
+const struct clause_kind send_clause = {
+    WEFT_WAIT_CHAN_SEND, find, try_send, enter_send, leave, NULL,
+};
+
+const struct clause_kind recv_clause = {
+    WEFT_WAIT_CHAN_RECV, find, try_recv, enter_recv, leave, NULL,
+};

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "sync/clause.h"
+
 _Static_assert(sizeof(struct event) <= sizeof(weft_event), "opaque too small");
 _Static_assert(WEFT_OBJECT_EVENT == 5, "WEFT_EVENT_INIT says so");
 
@@ -107,3 +109,35 @@ int weft_event_wait(weft_event *event, int64_t deadline_ns)
     sched_spend();
     return 0;
 }
+
+// ---- As a clause. ----
+
+static int find(struct clause *clause)
+{
+    return clause_find(clause, WEFT_OBJECT_EVENT);
+}
+
+static bool try(struct clause *clause)
+{
+    const struct event *e = clause->object;
+
+    return load_acquire(&e->set) != 0; // P1
+}
+
+static bool enter(struct clause *clause)
+{
+    struct event *e = clause->object;
+
+    object_enter(&e->object, &clause->own.waiter); // E1: it is not set
+    return false;
+}
+
+static void leave(struct clause *clause)
+{
+    struct event *e = clause->object;
+
+    object_leave(&e->object, &clause->own.waiter);
+}
+
+const struct clause_kind event_clause = {WEFT_WAIT_EVENT, find,  try,
+                                         enter,           leave, NULL};

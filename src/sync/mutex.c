@@ -18,6 +18,8 @@
 
 #include <errno.h>
 
+#include "sync/clause.h"
+
 _Static_assert(sizeof(struct mutex) <= sizeof(weft_mutex), "opaque too small");
 _Static_assert(WEFT_OBJECT_MUTEX == 0, "WEFT_MUTEX_INIT says so");
 
@@ -227,3 +229,56 @@ int weft_mutex_unlock(weft_mutex *mutex)
 
     return m == NULL ? -EINVAL : mutex_unlock(m);
 }
+
+// ---- As a clause. ----
+
+_Static_assert(sizeof(struct claim) <= CLAUSE_WORDS * sizeof(uint64_t),
+               "clause too small");
+
+static int find(struct clause *clause)
+{
+    return clause_find(clause, WEFT_OBJECT_MUTEX);
+}
+
+static bool try(struct clause *clause)
+{
+    struct mutex *m = clause->object;
+    struct holder self = holder_self();
+    int error = take(m, &self);
+
+    if (error == -EBUSY)
+        return false;
+    if (error == 0)
+        took(m, &self, clause->pc);
+    clause->result = error;
+    return true;
+}
+
+static bool enter(struct clause *clause)
+{
+    struct mutex *m = clause->object;
+    struct holder self = holder_self();
+    struct claim *claim = (struct claim *)&clause->own;
+
+    claim->word = self.word;
+    claim->pc = clause->pc;
+    if (mark_or_take(m, self.word)) {
+        took(m, &self, clause->pc);
+        return true;
+    }
+    object_enter(&m->object, &claim->waiter);
+    return false;
+}
+
+static void leave(struct clause *clause)
+{
+    struct mutex *m = clause->object;
+    struct holder self = holder_self();
+
+    object_leave(&m->object, &clause->own.waiter);
+    if (clause->own.waiter.won)
+        holder_push(&self, &m->object.held);
+}
+
+const struct clause_kind lock_clause = {WEFT_WAIT_MUTEX, find,  try,
+                                        enter,           leave, NULL};

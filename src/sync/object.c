@@ -2,8 +2,9 @@
 //
 //   I1  `waiting` counts the calls that may still touch the object because they
 //       wait: whoever wakes a waiter counts it down in its place, for the one
-//       woken does not come back to the object; one who gave up counts itself
-//       down, under the lock. So an object that nobody waits for can be ended.
+//       woken does not come back to the object; one who gave up, and a select
+//       in any case, counts itself down, under the lock. So an object that
+//       nobody waits for can be ended.
 #include "sync/object.h"
 
 #include <errno.h>
@@ -25,11 +26,31 @@ int object_deinit(struct object *object, bool in_use)
     return busy ? -EBUSY : 0;
 }
 
+// Of a static initialiser it is zero.
+static void make_queue(struct object *object)
+{
+    if (object->waiters.next == NULL)
+        list_init(&object->waiters);
+}
+
+void object_enter(struct object *object, struct waiter *waiter)
+{
+    make_queue(object);
+    object->waiting++;
+    list_push_back(&object->waiters, &waiter->link);
+}
+
+void object_leave(struct object *object, struct waiter *waiter)
+{
+    if (list_linked(&waiter->link))
+        list_remove(&waiter->link);
+    object->waiting--; // I1
+}
+
 int object_wait(struct object *object, const struct wait *wait,
                 struct waiter *waiter)
 {
-    if (object->waiters.next == NULL) // of a static initialiser
-        list_init(&object->waiters);
+    make_queue(object);
     object->waiting++;
     int error = wait_park(wait, &object->lock, &object->waiters, waiter);
     if (error == 0)
@@ -52,10 +73,12 @@ bool object_wake_first(struct object *object)
 {
     struct waiter *waiter = object_first(object);
 
+    bool stays = waiter_stays(waiter);
     list_remove(&waiter->link);
     if (!wait_wake(waiter, 0))
         return false;
-    object->waiting--; // I1
+    if (!stays)
+        object->waiting--; // I1
     return true;
 }
 

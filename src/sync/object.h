@@ -43,6 +43,11 @@ int object_deinit(struct object *object, bool in_use);
 int object_wait(struct object *object, const struct wait *wait,
                 struct waiter *waiter);
 
+// Puts a clause's waiter into the queue, or takes it out if it still is there;
+// the lock is held.
+void object_enter(struct object *object, struct waiter *waiter);
+void object_leave(struct object *object, struct waiter *waiter);
+
 // The first waiter, left in the queue; NULL: there is none. The lock is held.
 struct waiter *object_first(struct object *object);
 

@@ -24,6 +24,8 @@
 
 #include <errno.h>
 
+#include "sync/clause.h"
+
 _Static_assert(sizeof(struct rwlock) <= sizeof(weft_rwlock),
                "opaque too small");
 _Static_assert(WEFT_OBJECT_RWLOCK == 2, "WEFT_RWLOCK_INIT says so");
@@ -300,3 +302,111 @@ int weft_rwlock_unlock(weft_rwlock *rwlock)
     }
     return 0;
 }
+
+// ---- As a clause. ----
+
+_Static_assert(sizeof(struct claim) <= CLAUSE_WORDS * sizeof(uint64_t),
+               "clause too small");
+
+static struct claim *claim_of(struct clause *clause)
+{
+    return (struct claim *)&clause->own;
+}
+
+static int find(struct clause *clause)
+{
+    struct claim *claim = claim_of(clause);
+
+    claim->hold = NULL;
+    claim->word = holder_self().word;
+    claim->pc = clause->pc;
+    return clause_find(clause, WEFT_OBJECT_RWLOCK);
+}
+
+// Enters the lock, if that is free for it.
+static bool enter_now(struct clause *clause, bool mark)
+{
+    struct rwlock *l = clause->object;
+    struct claim *claim = claim_of(clause);
+    struct holder self = holder_self();
+
+    if (!enter(l, claim->hold != NULL ? READER : WRITER, mark))
+        return false;
+    grant(l, claim, holder_since(&self), true);
+    if (claim->hold == NULL)
+        holder_push(&self, &l->object.held);
+    claim->hold = NULL; // granted: not to be dropped
+    return true;
+}
+
+static bool try_read(struct clause *clause)
+{
+    struct rwlock *l = clause->object;
+    struct claim *claim = claim_of(clause);
+    struct holder self = holder_self();
+
+    clause->result = -EDEADLK;
+    if (is_own(l, &self))
+        return true;
+    clause->result = -ENOMEM;
+    claim->hold = holder_add(&self, l, l->object.held.name);
+    if (claim->hold == NULL)
+        return true;
+    clause->result = 0;
+    return enter_now(clause, false);
+}
+
+static bool try_write(struct clause *clause)
+{
+    struct rwlock *l = clause->object;
+    struct holder self = holder_self();
+
+    if (is_own(l, &self)) {
+        clause->result = -EDEADLK;
+        return true;
+    }
+    return enter_now(clause, false);
+}
+
+static bool enter_clause(struct clause *clause)
+{
+    struct rwlock *l = clause->object;
+
+    if (enter_now(clause, true))
+        return true;
+    object_enter(&l->object, &clause->own.waiter);
+    return false;
+}
+
+static void leave_clause(struct clause *clause)
+{
+    struct rwlock *l = clause->object;
+    struct claim *claim = claim_of(clause);
+    struct holder self = holder_self();
+
+    object_leave(&l->object, &claim->waiter);
+    if (!claim->waiter.won)
+        admit(l, &self); // R3
+    else if (claim->hold == NULL)
+        holder_push(&self, &l->object.held);
+    else
+        claim->hold = NULL; // granted
+}
+
+static void drop_read(struct clause *clause)
+{
+    struct claim *claim = claim_of(clause);
+    struct holder self = holder_self();
+
+    if (claim->hold != NULL)
+        holder_remove(&self, claim->hold);
+}
+
+const struct clause_kind lock_read_clause = {
+    WEFT_WAIT_RWLOCK_READ, find,         try_read,
+    enter_clause,          leave_clause, drop_read,
+};
+
+const struct clause_kind lock_write_clause = {
+    WEFT_WAIT_RWLOCK_WRITE, find, try_write, enter_clause, leave_clause, NULL,
+};

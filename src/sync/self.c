@@ -3,6 +3,8 @@
 #include <weft/time.h>
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +73,25 @@ int weft_task_set_name(const char *name)
     if (task == NULL)
         return -EPERM;
     copy_text(task->top->name, name == NULL ? "" : name);
+    return 0;
+}
+
+int weft_task_set_namef(const char *format, ...)
+{
+    struct task *task = task_self();
+    char name[WEFT_NAME_MAX];
+    va_list arguments;
+
+    if (task == NULL)
+        return -EPERM;
+    if (format == NULL)
+        return -EINVAL;
+    va_start(arguments, format);
+    int length = vsnprintf(name, sizeof name, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return -EINVAL;
+    copy_text(task->top->name, name);
     return 0;
 }
 

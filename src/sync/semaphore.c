@@ -19,6 +19,8 @@
 
 #include <errno.h>
 
+#include "sync/clause.h"
+
 _Static_assert(sizeof(struct semaphore) <= sizeof(weft_semaphore),
                "opaque too small");
 _Static_assert(offsetof(struct semaphore, state) == sizeof(struct object) &&
@@ -245,3 +247,58 @@ int weft_semaphore_available(const weft_semaphore *semaphore)
 
     return s == NULL ? -EINVAL : (int)PERMITS(load_acquire(&s->state)); // P1
 }
+
+// ---- As a clause. ----
+
+_Static_assert(sizeof(struct claim) <= CLAUSE_WORDS * sizeof(uint64_t),
+               "clause too small");
+
+static int find(struct clause *clause)
+{
+    return clause->number == 0 || clause->number > WEFT_PERMITS_MAX
+               ? -EINVAL
+               : clause_find(clause, WEFT_OBJECT_SEMAPHORE);
+}
+
+static bool take_clause(struct clause *clause, bool mark)
+{
+    struct semaphore *s = clause->object;
+
+    if (!take(s, (uint32_t)clause->number, mark))
+        return false;
+    struct holder self = holder_self();
+    took(s, taker_of(&self), clause->pc, holder_since(&self));
+    return true;
+}
+
+static bool try(struct clause *clause)
+{
+    return take_clause(clause, false);
+}
+
+static bool enter(struct clause *clause)
+{
+    struct semaphore *s = clause->object;
+    struct holder self = holder_self();
+    struct claim *claim = (struct claim *)&clause->own;
+
+    if (take_clause(clause, true))
+        return true;
+    claim->permits = (uint32_t)clause->number;
+    claim->taker = taker_of(&self);
+    claim->pc = clause->pc;
+    object_enter(&s->object, &claim->waiter);
+    return false;
+}
+
+static void leave(struct clause *clause)
+{
+    struct semaphore *s = clause->object;
+
+    object_leave(&s->object, &clause->own.waiter);
+    if (!clause->own.waiter.won)
+        serve(s); // S2
+}
+
+const struct clause_kind acquire_clause = {
+    WEFT_WAIT_SEMAPHORE, find, try, enter, leave, NULL};

@@ -37,24 +37,32 @@ static int ended_already(struct task *task, const struct wait *wait,
     return 0;
 }
 
-static void enqueue(struct lock *lock, struct list *queue,
-                    struct waiter *waiter)
+// Where one waiter goes.
+struct place {
+    struct lock *lock; // NULL: nowhere
+    struct list *queue;
+    struct waiter *waiter;
+};
+
+static void enqueue(void *arg)
 {
-    waiter->link = (struct list){0};
-    if (lock == NULL)
+    const struct place *place = arg;
+
+    place->waiter->link = (struct list){0};
+    if (place->lock == NULL)
         return;
-    list_push_back(queue, &waiter->link); // P1
-    lock_release(lock);
+    list_push_back(place->queue, &place->waiter->link); // P1
+    lock_release(place->lock);
 }
 
-static void dequeue(struct lock *lock, struct waiter *waiter)
+static void dequeue(const struct place *place)
 {
-    if (lock == NULL)
+    if (place->lock == NULL)
         return;
-    lock_acquire(lock);
-    if (list_linked(&waiter->link)) // P2
-        list_remove(&waiter->link);
-    lock_release(lock);
+    lock_acquire(place->lock);
+    if (list_linked(&place->waiter->link)) // P2
+        list_remove(&place->waiter->link);
+    lock_release(place->lock);
 }
 
 static int park_task(struct worker *worker, struct task *task,
@@ -74,8 +82,8 @@ static int park_task(struct worker *worker, struct task *task,
 }
 
 // A thread of the program's.
-static int block_thread(const struct wait *wait, struct lock *lock,
-                        struct list *queue, struct waiter *waiter)
+static int block_thread(const struct wait *wait, struct waiter *waiter,
+                        void (*publish)(void *arg), void *arg)
 {
     const struct task *joined =
         wait->kind == WEFT_WAIT_JOIN ? wait->object : NULL;
@@ -87,7 +95,7 @@ static int block_thread(const struct wait *wait, struct lock *lock,
                       joined == NULL ? NULL : runtime_of(joined));
     if (forever)
         (void)add_relaxed(&threads_blocked, 1);
-    enqueue(lock, queue, waiter);
+    publish(arg);
     int outcome = waiter_block(waiter, wait->deadline_ns);
     if (forever)
         (void)sub_relaxed(&threads_blocked, 1);
@@ -96,33 +104,46 @@ static int block_thread(const struct wait *wait, struct lock *lock,
     return outcome;
 }
 
-int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
-              struct waiter *waiter)
+// Inlined, so that the usual `publish` is, too.
+__attribute__((always_inline)) static inline int park(
+    const struct wait *wait, struct waiter *waiter, void (*publish)(void *arg),
+    void *arg)
 {
     struct worker *worker = worker_self();
     struct task *task = worker == NULL ? NULL : load_relaxed(&worker->current);
     int64_t deadline_ns = wait->deadline_ns;
-    int outcome;
 
     if (task != NULL && !wait->firm && task->scope_deadline < deadline_ns)
         deadline_ns = task->scope_deadline;
     if (DUMPS_SERVED && task != NULL)
         record(task, wait, deadline_ns);
     waiter_arm(waiter, task, wait->firm); // P1
-    outcome = task == NULL ? 0 : ended_already(task, wait, deadline_ns);
+    if (task == NULL)
+        return block_thread(wait, waiter, publish, arg);
+    int outcome = ended_already(task, wait, deadline_ns);
     if (outcome != 0)
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
-    if (task == NULL) {
-        outcome = block_thread(wait, lock, queue, waiter);
-    } else {
-        enqueue(lock, queue, waiter);
-        outcome = park_task(worker, task, deadline_ns, waiter);
-    }
+    publish(arg);
+    return park_task(worker, task, deadline_ns, waiter);
+}
+
+int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
+              struct waiter *waiter)
+{
+    struct place place = {lock, queue, waiter};
+    int outcome = park(wait, waiter, enqueue, &place);
+
     // Any other outcome is the object's own, by a waker that has taken the
     // waiter out; the object may be gone by now.
     if (outcome == ETIMEDOUT || outcome == ECANCELED)
-        dequeue(lock, waiter);
+        dequeue(&place);
     return -outcome;
+}
+
+int wait_park_among(const struct wait *wait, struct waiter *base,
+                    void (*publish)(void *arg), void *arg)
+{
+    return -park(wait, base, publish, arg);
 }
 
 int wait_interrupted(const struct task *task)

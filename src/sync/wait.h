@@ -30,6 +30,12 @@ struct wait {
 int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,
               struct waiter *waiter);
 
+// The same for one who waits by several waiters in as many queues: once the
+// wait is announced, `publish` makes them stand for `base` (waiter_follow) and
+// gives all locks back. The caller takes them out of the queues.
+int wait_park_among(const struct wait *wait, struct waiter *base,
+                    void (*publish)(void *arg), void *arg);
+
 // Why the caller must not begin an operation even where it would not have to
 // wait: -ECANCELED, or -ETIMEDOUT (a scope's deadline has passed). Else 0. The
 // calling task, or NULL.

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+#include "sync/clause.h"
+
 _Static_assert(sizeof(struct waitgroup) <= sizeof(weft_waitgroup),
                "opaque too small");
 _Static_assert(WEFT_OBJECT_WAITGROUP == 8, "WEFT_WAITGROUP_INIT says so");
@@ -144,3 +146,37 @@ int weft_waitgroup_wait(weft_waitgroup *group, int64_t deadline_ns)
     sched_spend();
     return 0;
 }
+
+// ---- As a clause. ----
+
+static int find(struct clause *clause)
+{
+    return clause_find(clause, WEFT_OBJECT_WAITGROUP);
+}
+
+static bool try(struct clause *clause)
+{
+    const struct waitgroup *g = clause->object;
+
+    return COUNT(load_acquire(&g->state)) == 0; // P1
+}
+
+static bool enter(struct clause *clause)
+{
+    struct waitgroup *g = clause->object;
+
+    if (!mark(g))
+        return true;
+    object_enter(&g->object, &clause->own.waiter);
+    return false;
+}
+
+static void leave(struct clause *clause)
+{
+    struct waitgroup *g = clause->object;
+
+    object_leave(&g->object, &clause->own.waiter);
+}
+
+const struct clause_kind waitgroup_clause = {
+    WEFT_WAIT_WAITGROUP, find, try, enter, leave, NULL};

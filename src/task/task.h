@@ -173,6 +173,7 @@ struct task_top {
     _Atomic(struct label *) labels; // owned; newest first
     uint64_t first_count; // the state's count when the task was spawned
     struct fiber fiber;   // from here on of no interest for dumps
+    struct local *locals; // its own values: sched/local.c
     unsigned announced;   // to Valgrind (fiber.h)
     bool canary;          // stands in for a guard page (stack.c)
     uint8_t holds_used;   // a bit for each of `holds`

@@ -7,6 +7,10 @@
 //       wait of the same task has a higher count, so a stale firing loses.
 //   W3  The winning CAS (acq_rel) -> the task's next run: sees what the one
 //       who fired did before; and the one who fired sees the saved stack (P1).
+//   W4  The clauses of a select carry the ticket, or use the word, of the one
+//       waiter that is waited by: so one firing wins among all. Whoever wins by
+//       a clause says so in `won`, under the object's lock, under which the
+//       owner reads it.
 #include "task/waiter.h"
 
 #include <errno.h>
@@ -14,12 +18,21 @@
 void waiter_arm(struct waiter *waiter, struct task *task, bool firm)
 {
     waiter->task = task;
+    waiter->base = NULL;
     store_relaxed(&waiter->word, 0);
     if (task == NULL)
         return;
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
     waiter->ticket = STATE(count, firm ? WAIT_FIRM : 0, PHASE_PARKING);
     store_release(&task->state, waiter->ticket); // task.h P1: the record
+}
+
+void waiter_follow(struct waiter *waiter, struct waiter *base)
+{
+    waiter->task = base->task;
+    waiter->ticket = base->ticket;
+    waiter->base = base;
+    waiter->won = false;
 }
 
 // `noting`: an epoch is open, or was a moment ago.
@@ -81,11 +94,15 @@ enum fired waiter_fire(struct waiter *waiter, int outcome,
                        struct task **ret_task)
 {
     struct task *task = waiter->task;
+    struct waiter *base = waiter->base;
 
     *ret_task = task;
-    if (task == NULL)
-        return fire_thread(waiter, outcome);
-    return waiter_fire_word(task, waiter->ticket, outcome);
+    enum fired fired = task == NULL
+                           ? fire_thread(base == NULL ? waiter : base, outcome)
+                           : waiter_fire_word(task, waiter->ticket, outcome);
+    if (base != NULL && fired != FIRED_LOST)
+        waiter->won = true; // W4
+    return fired;
 }
 
 int waiter_block(struct waiter *waiter, int64_t deadline_ns)

@@ -11,11 +11,14 @@
 #include "task/task.h"
 
 struct waiter {
-    struct list link;  // in an object's queue; under its lock
-    struct task *task; // NULL: a thread waits
-    uint64_t ticket;   // the task's state word as announced (PARKING)
-    atomic_u32 word;   // thread: 0, then outcome + 1; W1 in waiter.c
-    void *data;        // the object's own, for instance an item's place
+    struct list link;    // in an object's queue; under its lock
+    struct task *task;   // NULL: a thread waits
+    uint64_t ticket;     // the task's state word as announced (PARKING)
+    struct waiter *base; // of a clause of a select: the one that is waited
+                         // by; else NULL
+    atomic_u32 word;     // thread: 0, then outcome + 1; W1 in waiter.c
+    bool won;            // a clause's: W4
+    void *data;          // the object's own, for instance an item's place
 };
 
 enum fired {
@@ -28,9 +31,19 @@ enum fired {
 // cancelling nor a scope's deadline ends it.
 void waiter_arm(struct waiter *waiter, struct task *task, bool firm);
 
+// Makes a clause's waiter stand for the same wait as an armed one.
+void waiter_follow(struct waiter *waiter, struct waiter *base);
+
+// Whether it is a clause's. Such a one stays until the lock of the object that
+// fires it has been free: its owner takes every clause out under its lock.
+static inline bool waiter_stays(const struct waiter *waiter)
+{
+    return waiter->base != NULL;
+}
+
 // Ends the wait with an outcome: 0 for ready, or a positive errno value. The
-// waiter's memory may be gone as soon as this has won, unless a lock keeps it:
-// with FIRED_READY use *ret_task.
+// waiter's memory may be gone as soon as this has won, unless it stays or a
+// lock keeps it: with FIRED_READY use *ret_task.
 enum fired waiter_fire(struct waiter *waiter, int outcome,
                        struct task **ret_task);
 

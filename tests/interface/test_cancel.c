@@ -356,6 +356,7 @@ static void *have_names(void *arg)
     expect_name(weft_task_self(), "short");
     expect_is(weft_task_set_name(LONG), 0);
     expect_name(weft_task_self(), cut);
+    expect_is(weft_task_set_namef("%s %d", LONG, 7), 0);
     expect_is(weft_task_set_name(NULL), 0);
     expect_name(weft_task_self(), NULL);
     task = spawn(sleep_for_ever, NULL);
@@ -370,6 +371,7 @@ static void test_names(void **state)
     (void)state;
     run(have_names);
     assert_int_equal(weft_task_set_name("thread"), -EPERM);
+    assert_int_equal(weft_task_set_namef("%d", 1), -EPERM);
 }
 
 static void *have_labels(void *arg)

@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <weft/weft.h>
 
 #include <cmocka.h>
@@ -51,7 +53,7 @@ static void *send_stream(void *arg)
 
 static void *receive_in_order(void *arg)
 {
-    static const size_t capacities[] = {1, 2, 3, 64, 5000};
+    static const size_t capacities[] = {0, 1, 2, 3, 64, 5000};
 
     for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
         struct stream stream = {channel_of(capacities[i]), scaled(2000)};
@@ -137,8 +139,9 @@ static void test_bad_sizes_are_refused(void **state)
     weft_channel *channel = (weft_channel *)&channel;
     static const size_t sizes[][2] = {
         {0, 1},
-        {1, 0},
         {0, 0},
+        {SIZE_MAX, 0},
+        {(1 << 30) + 1, 0},
         {SIZE_MAX, 1},
         {1, SIZE_MAX},
         {1 << 30, 2},
@@ -156,6 +159,80 @@ static void test_bad_sizes_are_refused(void **state)
     assert_int_equal(weft_channel_new(1, 1, NULL, NULL), -EINVAL);
     assert_int_equal(weft_channel_new(1 << 10, 1 << 20, NULL, &channel), 0);
     assert_int_equal(weft_channel_free(channel), 0);
+}
+
+// ---- Memory ----
+
+static long resident_kib(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    long pages = 0;
+
+    expect(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
+    expect_is(fclose(file), 0);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+// A large channel that is hardly used costs little.
+static void *pass_through(void *arg)
+{
+    enum { ITEM = 4096, ROOM = 32768 }; // 128 MiB
+    static char item[ITEM];
+    weft_channel *channel;
+    long before = resident_kib();
+
+    expect_is(weft_channel_new(ITEM, ROOM, "roomy", &channel), 0);
+    for (int i = 0; i < ROOM; i++) {
+        expect_is(weft_channel_send(channel, item, WEFT_NEVER), 0);
+        expect_is(weft_channel_recv(channel, item, WEFT_NEVER), 0);
+    }
+    expect(resident_kib() - before < 64 * 1024);
+    expect_is(weft_channel_free(channel), 0);
+    return arg;
+}
+
+static void test_memory_comes_as_it_fills(void **state)
+{
+    (void)state;
+    run_with(1, pass_through, NULL);
+}
+
+// Without room: an item goes from hand to hand, or not at all.
+static void *send_and_tell(void *arg)
+{
+    struct stream *stream = arg;
+
+    expect_is(send_number(stream->channel, 5), 0);
+    stream->count = 1; // it has been received
+    return NULL;
+}
+
+static void *meet(void *arg)
+{
+    weft_channel *channel = channel_of(0);
+    struct stream stream = {channel, 0};
+    int number = 1;
+
+    expect_is(weft_channel_send(channel, &number, 0), -ETIMEDOUT);
+    expect_is(weft_channel_recv(channel, &number, 0), -ETIMEDOUT);
+    weft_task task = spawn(send_and_tell, &stream);
+    until_waiting(task, WEFT_WAIT_CHAN_SEND);
+    expect_is(stream.count, 0);
+    expect_is(weft_channel_free(channel), -EBUSY);
+    expect_is(recv_number(channel), 5);
+    (void)join(task);
+    expect_is(stream.count, 1);
+    expect_is(weft_channel_close(channel), 0);
+    expect_is(weft_channel_recv(channel, &number, 0), -EPIPE);
+    expect_is(weft_channel_send(channel, &number, 0), -EPIPE);
+    expect_is(weft_channel_free(channel), 0);
+    return arg;
+}
+
+static void test_rendezvous(void **state)
+{
+    (void)state;
+    run(meet);
 }
 
 static void *misuse(void *arg)
@@ -444,6 +521,8 @@ int main(void)
         cmocka_unit_test(test_items_come_in_order),
         cmocka_unit_test(test_the_capacity_is_kept),
         cmocka_unit_test(test_items_of_any_size),
+        cmocka_unit_test(test_rendezvous),
+        cmocka_unit_test(test_memory_comes_as_it_fills),
         cmocka_unit_test(test_bad_sizes_are_refused),
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_first_come_first_served),

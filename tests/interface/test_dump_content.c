@@ -423,7 +423,7 @@ static void *park_after_yields(void *arg)
 
 static void *spawn_grandchild(void *arg)
 {
-    expect_is(weft_task_set_name("renamed"), 0);
+    expect_is(weft_task_set_namef("%s%s", "re", "named"), 0);
     expect_is(weft_task_set_label("tenant", "b"), 0);
     expect_is(weft_task_set_label("request", "77"), 0);
     expect_is(weft_task_set_label("gone", "soon"), 0);

@@ -656,6 +656,117 @@ static void test_dumps_under_load(void **state)
     expect_is(weft_runtime_free(runtime), 0);
 }
 
+// ---- Selects. ----
+
+struct either {
+    weft_channel *jobs;
+    weft_mutex *mutex;
+    weft_task task;
+    weft_fd fd;
+};
+
+static void *choose(void *arg)
+{
+    struct either *either = arg;
+    int got;
+
+    expect_is(weft_tcp_listen("127.0.0.1", 0, 0, &either->fd), 0);
+    weft_clause clauses[] = {
+        weft_clause_recv(either->jobs, &got),
+        weft_clause_none(),
+        weft_clause_lock(either->mutex),
+        weft_clause_join(either->task, NULL),
+        weft_clause_readable(either->fd),
+        weft_clause_time(weft_time_after(3600 * WEFT_SECOND)),
+        weft_clause_event(&stay),
+    };
+    expect_is(weft_select(clauses, 7, WEFT_NEVER), 6);
+    expect_is(weft_fd_close(either->fd), 0);
+    return NULL;
+}
+
+static void *choose_of_many(void *arg)
+{
+    weft_clause clauses[40];
+
+    for (int i = 0; i < 40; i++)
+        clauses[i] = weft_clause_event(&stay);
+    expect(weft_select(clauses, 40, WEFT_NEVER) >= 0);
+    return arg;
+}
+
+static weft_event late = WEFT_EVENT_INIT("late");
+
+static void *hold_it(void *mutex)
+{
+    expect_is(weft_mutex_lock(mutex, WEFT_NEVER), 0);
+    expect_is(weft_event_wait(&late, WEFT_NEVER), 0);
+    expect_is(weft_mutex_unlock(mutex), 0);
+    return NULL;
+}
+
+static weft_dump_clause clause_of(const weft_dump *dump, weft_task handle,
+                                  size_t which)
+{
+    weft_dump_clause clause;
+    size_t at;
+
+    expect_is(weft_dump_find_task(dump, task_of(dump, handle).id, &at), 0);
+    expect_is(weft_dump_get_clause(dump, at, which, &clause), 0);
+    return clause;
+}
+
+static void test_selects(void **state)
+{
+    (void)state;
+    weft_runtime *runtime = start(2);
+    weft_mutex mutex = WEFT_MUTEX_INIT("audit");
+    struct either either = {.mutex = &mutex};
+    weft_task tasks[2];
+
+    expect_is(weft_channel_new(sizeof(int), 2, "jobs", &either.jobs), 0);
+    either.task = spawn(runtime, "holder", hold_it, &mutex);
+    weft_dump_free(take_when(runtime, WEFT_STATE_WAITING, 1));
+    tasks[0] = spawn(runtime, "chooser", choose, &either);
+    tasks[1] = spawn(runtime, "many", choose_of_many, NULL);
+    weft_dump *dump = all_waiting(runtime, 3);
+    weft_dump_task task = task_of(dump, tasks[0]);
+    expect_is(task.wait, WEFT_WAIT_SELECT);
+    expect_is(task.object, WEFT_NONE);
+    expect_is(task.clauses, 6);
+    expect_is(task.clauses_more, 0);
+    expect(task.timeout_in_ns < 3600 * WEFT_SECOND);
+    weft_dump_clause clause = clause_of(dump, tasks[0], 0);
+    expect_is(clause.wait, WEFT_WAIT_CHAN_RECV);
+    expect_text(object_at(dump, clause.object).name, "jobs");
+    clause = clause_of(dump, tasks[0], 1);
+    expect_is(clause.wait, WEFT_WAIT_MUTEX);
+    expect_is(object_at(dump, clause.object).owner,
+              task_of(dump, either.task).id);
+    clause = clause_of(dump, tasks[0], 2);
+    expect_is(clause.wait, WEFT_WAIT_JOIN);
+    expect_is(clause.wait_task, task_of(dump, either.task).id);
+    clause = clause_of(dump, tasks[0], 3);
+    expect_is(clause.wait, WEFT_WAIT_FD);
+    expect(clause.wait_fd >= 0 && !clause.wait_write);
+    expect_is(clause_of(dump, tasks[0], 4).wait, WEFT_WAIT_SLEEP);
+    expect_is(clause_of(dump, tasks[0], 5).wait, WEFT_WAIT_EVENT);
+    expect_is(task_of(dump, tasks[1]).clauses, 16);
+    expect_is(task_of(dump, tasks[1]).clauses_more, 24);
+    expect_said(dump, false,
+                "first of receive on channel \"jobs\", mutex \"audit\", join ");
+    expect_said(dump, false, " and 37 more");
+    expect_is(weft_event_set(&stay), 0);
+    (void)join(tasks[0]);
+    (void)join(tasks[1]);
+    expect_is(weft_event_reset(&stay), 0);
+    expect_is(weft_event_set(&late), 0);
+    (void)join(either.task);
+    weft_dump_free(dump);
+    expect_is(weft_runtime_free(runtime), 0);
+    expect_is(weft_channel_free(either.jobs), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -668,6 +779,7 @@ int main(void)
         cmocka_unit_test(test_deadlock_with_a_reader),
         cmocka_unit_test(test_deadlock_with_a_semaphore),
         cmocka_unit_test(test_a_taker_that_has_ended),
+        cmocka_unit_test(test_selects),
         cmocka_unit_test(test_dumps_under_load),
     };
 

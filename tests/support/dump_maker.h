@@ -128,6 +128,7 @@ static inline struct model_task *maker_task(weft_dump *dump, uint64_t id,
     task->object = WEFT_NONE;
     task->held = WEFT_NONE;
     task->stack = WEFT_NONE;
+    task->choice = WEFT_NONE;
     task->site = WEFT_NONE;
     task->worker = WEFT_NONE;
     task->queue_place = WEFT_NONE;

@@ -59,12 +59,14 @@
     } while (0)
 
 // How often to do something that is done `often` times by default: the
-// percentage in WEFT_TEST_SCALE, or a tenth under TSan, once at least.
+// percentage in WEFT_TEST_SCALE, or a tenth under TSan and a third under ASan,
+// once at least.
 static inline unsigned scaled(unsigned often)
 {
     const char *scale = getenv("WEFT_TEST_SCALE");
     unsigned percent = scale != NULL ? (unsigned)strtoul(scale, NULL, 10)
                        : UNDER_TSAN  ? 10
+                       : UNDER_ASAN  ? 33
                                      : 100;
     unsigned times = (unsigned)((unsigned long)often * percent / 100);
 

@@ -1,4 +1,5 @@
-// sanitizers.h -- Whether a test runs under ThreadSanitizer.
+// sanitizers.h -- Whether a test runs under ThreadSanitizer, or
+// AddressSanitizer.
 #ifndef TESTS_SUPPORT_SANITIZERS_H
 #define TESTS_SUPPORT_SANITIZERS_H
 
@@ -11,6 +12,12 @@
 #endif
 #ifndef UNDER_TSAN
 #define UNDER_TSAN 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
 #endif
 
 #endif

@@ -50,6 +50,7 @@ static uint32_t add_channel(weft_dump *dump, bool receivers_wait, uint64_t peer,
     dump->objects[object].peers = (uint32_t)dump->channel_count - 1;
     dump->objects[object].limit = 4;
     dump->objects[object].used = receivers_wait ? 0 : 4;
+    dump->objects[object].receives = receivers_wait;
     peers->ids[0] = peer;
     peers->last_ns = ago_ns;
     return object;
