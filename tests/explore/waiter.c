@@ -106,7 +106,40 @@ static void fired_when_saved(void)
     explore_join_all();
 }
 
+// ---- A task that waits again: a firing of its first wait comes too late (W2) --
+
+static void fire_first(void *arg)
+{
+    int who = arg != NULL;
+    enum fired fired =
+        waiter_fire_word(&parked, STATE(1, 0, PHASE_PARKING), who);
+
+    won[who] = fired != FIRED_LOST;
+}
+
+static void wait_again(void *arg)
+{
+    (void)arg;
+    while (STATE_PHASE(load_acquire(&parked.state)) != PHASE_READY)
+        port_pause();
+    store_release(&parked.state, STATE(2, 0, PHASE_RUNNING));
+    store_release(&parked.state, STATE(2, 0, PHASE_WAITING));
+}
+
+static void fired_late(void)
+{
+    memset(&parked, 0, sizeof parked);
+    memset(won, 0, sizeof won);
+    store_relaxed(&parked.state, STATE(1, 0, PHASE_WAITING));
+    explore_start("worker", wait_again, NULL);
+    explore_start("waker", fire_first, NULL);
+    explore_start("timer", fire_first, won);
+    explore_join_all();
+    explore_expect(won[0] + won[1] == 1);
+}
+
 const struct scenario waiter_scenarios[] = {
+    {"waiter-late", "waiter", fired_late, {2, 1}, {3, 2}, NULL, NULL},
     {"waiter-task", "waiter", fired_when_saved, {2, 1}, {3, 2}, NULL, NULL},
     {"waiter-two", "waiter", fired_by_two, {2, 1}, {3, 2}, NULL, NULL},
     {"waiter-timed", "waiter", fired_in_time, {2, 1}, {3, 2}, NULL, "20 21 6e"},
