@@ -23,9 +23,12 @@ import build
 import explore
 
 LIST = build.ROOT / "tests/explore/mutants.txt"
-QUICK_S = 120
-FULL_S = 600
-FULL_LIMIT = 200000
+TIMEOUT_S = 600
+
+# How each scenario of a mutant's file is searched, one after the other.
+QUICK = ["--quick"]
+LARGER = [["--preemptions", "2", "--stale", "2", "--limit", "60000"],
+          ["--limit", "60000"]]
 
 ORDERED = re.compile(r"\b(load|store|xchg|cas|add|sub|or)_"
                      r"(acquire|release|acq_rel|seq_cst)\(")
@@ -57,6 +60,7 @@ class Mutant:
     line: int
     what: str
     text: str  # of the whole file
+    scenarios: tuple = ()  # its own, where the file is not in the list
     verdict: str = ""
     by: str = ""
 
@@ -119,13 +123,16 @@ def silenced(path, lines):
 
 
 def listed():
-    """The edits of the list: `edit PATH: WHAT`, then the old and the new text,
-    each line after `- ` or `+ `; and `excuse PATH:WHAT -- REASON`."""
+    """The edits of the list: `edit PATH: WHAT`, then perhaps `by SCENARIO...`,
+    the old and the new text, each line after `- ` or `+ `; and `excuse
+    PATH:WHAT -- REASON`."""
     edits, excuses = [], {}
     for line in LIST.read_text().splitlines():
         if line.startswith("edit "):
             path, _, what = line[5:].partition(": ")
-            edits.append((path, what, [], []))
+            edits.append((path, what, [], [], []))
+        elif line.startswith("by "):
+            edits[-1][4].extend(line[3:].split())
         elif line.startswith("- "):
             edits[-1][2].append(line[2:])
         elif line.startswith("+ "):
@@ -137,14 +144,15 @@ def listed():
 
 
 def edited(edits):
-    for path, what, old, new in edits:
+    for path, what, old, new, scenarios in edits:
         text = (build.ROOT / path).read_text()
         before = "\n".join(old)
         if text.count(before) != 1:
             raise SystemExit(f"{LIST}: {path}: {what}: the old text is there "
                              f"{text.count(before)} times")
         line = text[:text.index(before)].count("\n") + 1
-        yield Mutant(path, line, what, text.replace(before, "\n".join(new)))
+        yield Mutant(path, line, what, text.replace(before, "\n".join(new)),
+                     tuple(scenarios))
 
 
 def all_mutants():
@@ -153,7 +161,10 @@ def all_mutants():
     for path in explored():
         lines = (build.ROOT / path).read_text().splitlines()
         mutants += number([*weakened(path, lines), *silenced(path, lines)])
-    return mutants + list(edited(edits)), excuses
+    mutants += edited(edits)
+    for key in excuses.keys() - {mutant.key() for mutant in mutants}:
+        raise SystemExit(f"{LIST}: there is no mutant {key}")
+    return mutants, excuses
 
 
 # ---- Compiling them ----
@@ -258,30 +269,33 @@ class Kit:
 
 # ---- Putting them to the test ----
 
-def rounds(path, covered, every, quick):
+def rounds(mutant, covered, every, quick, excused):
     """Scenarios with their arguments: those of the file with the small bounds,
-    and, unless it is to be quick, with larger ones; then all others."""
-    own = [entry for entry in every if entry[0] in covered[path]]
+    and, unless it is to be quick, with larger ones; then, for one without an
+    excuse, all others."""
+    names = [*mutant.scenarios, *covered.get(mutant.path, ())]
+    own = [entry for name in names for entry in every if entry[0] == name]
     others = [entry for entry in every if entry not in own]
     for entry in own:
-        yield entry, ["--quick"], QUICK_S
+        yield entry, QUICK
     if quick:
         return
-    for entry in own:
-        yield entry, ["--limit", str(FULL_LIMIT)], FULL_S
-    for entry in others:
-        yield entry, ["--quick"], QUICK_S
+    for arguments in LARGER:
+        for entry in own:
+            yield entry, arguments
+    for entry in [] if excused else others:
+        yield entry, QUICK
 
 
-def judge(mutant, kit, covered, every, quick):
+def judge(mutant, kit, covered, every, quick, excused):
     with tempfile.TemporaryDirectory(prefix="weft-mutant-") as where:
         program = kit.explorer_of(mutant, Path(where))
         if program is None:
             mutant.verdict, mutant.by = "broken", "it does not compile"
             return mutant
-        for entry, arguments, timeout in rounds(mutant.path, covered, every,
-                                                quick):
-            found = explore.search(*entry, ["--quiet", *arguments], timeout,
+        for entry, arguments in rounds(mutant, covered, every, quick,
+                                       excused):
+            found = explore.search(*entry, ["--quiet", *arguments], TIMEOUT_S,
                                    program)
             if not found.good:
                 mutant.verdict, mutant.by = "killed", entry[0]
@@ -300,8 +314,9 @@ def run(on_result, pattern="", quick=False):
              if entry[1] not in ("litmus", "self")]
 
     def one(mutant):
-        judge(mutant, kit, covered, every, quick)
-        if mutant.verdict == "survived" and mutant.key() in excuses:
+        excused = mutant.key() in excuses
+        judge(mutant, kit, covered, every, quick, excused)
+        if mutant.verdict == "survived" and excused:
             mutant.verdict, mutant.by = "excused", excuses[mutant.key()]
         on_result(mutant)
 

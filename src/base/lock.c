@@ -7,6 +7,9 @@
 //   P2  A sleeper sets 2 before it sleeps, and whoever takes the lock after
 //       having slept leaves 2 behind, so a release that finds 2 wakes one;
 //       without the second half the other sleepers would be forgotten.
+//   P3  lock_pass changes nothing, but is a read-modify-write of the word, as
+//       is release; both acquire and release, so the earlier is seen by the
+//       later one, with all before it.
 #include "base/lock.h"
 
 // Critical sections are tens of nanoseconds long: look a few times before
@@ -45,6 +48,11 @@ void lock_acquire(struct lock *lock)
 
 void lock_release(struct lock *lock)
 {
-    if (xchg_release(&lock->word, 0) == 2) // P1, P2
+    if (xchg_acq_rel(&lock->word, 0) == 2) // P1, P2, P3
         port_futex_wake(&lock->word, 1);
+}
+
+void lock_pass(struct lock *lock)
+{
+    (void)add_acq_rel(&lock->word, 0); // P3
 }

@@ -16,4 +16,9 @@ void lock_acquire(struct lock *lock);
 bool lock_try(struct lock *lock);
 void lock_release(struct lock *lock);
 
+// Without taking it, by anyone who has read what its holder may be about to
+// change once it has given the lock back: either that has been given back
+// before, and what was done under it is seen; or what was read was read before.
+void lock_pass(struct lock *lock);
+
 #endif

@@ -407,9 +407,10 @@ static bool is_released(struct task *task, const struct task *copy)
 {
     uint64_t word = load_relaxed(&copy->state); // a copy's
 
-    // Nothing changes, but the reads come before it: release.
-    return STATE_PHASE(word) == PHASE_DONE &&
-           !cas_acq_rel(&task->state, &word, word); // task.h P5
+    if (STATE_PHASE(word) != PHASE_DONE)
+        return false;
+    lock_pass(&task->lock);                    // task.h P5
+    return load_relaxed(&task->state) != word; // the lock orders
 }
 
 // What the state word tells of was written before it (task.h P1).
@@ -439,8 +440,9 @@ bool capture_task(const struct picture *picture, struct cfi_cache *cache,
             return true;
         copy_slot(&r, task, word);
         if (!read_task(&r, cache, waited) || is_released(task, &r.copy)) {
-            mark = load_acquire(&task->mark);                       // S1
-            if (mark == seen && load_acquire(&task->state) == word) // P1
+            mark = load_acquire(&task->mark); // S1
+            if (mark == seen &&
+                load_relaxed(&task->state) == word) // only compared
                 return false; // nothing has moved, so it is so
         } else if (cas_acq_rel(&task->mark, &mark, taken)) { // S1
             keep(&r);
@@ -594,8 +596,10 @@ bool capture_saved(struct cfi_cache *cache, struct task *task,
         copy.id != running->copy.id || !capture_sound(&copy))
         return false;
     capture_saved_stack(cache, &copy, running);
-    // Nothing changes, but the reads above come before it: release.
-    return cas_acq_rel(&task->state, &word, word); // task.h P1
+    // Its worker changes the stack after it has stored RUNNING, by no order: so
+    // whoever may have done the one is made to show the other.
+    port_barrier_heavy();
+    return load_relaxed(&task->state) == word; // only compared
 }
 
 void capture_running(const struct picture *picture,

@@ -64,8 +64,8 @@ static bool take(struct task *task, uint32_t generation, uint32_t epoch,
     capture_facts(task, &missing->running);
     note_run(missing);
     uint64_t word = load_relaxed(&missing->running.copy.state); // a copy's
-    // Nothing changes, but the reads come before it: release.
-    if (cas_acq_rel(&task->generation, &generation, generation) && // I1
+    lock_pass(&task->lock);                                     // task.h P5
+    if (load_relaxed(&task->generation) == generation && // I1; the lock orders
         STATE_PHASE(word) != PHASE_FREE)
         return true;
     store_release(&task->mark, before); // task.h S1

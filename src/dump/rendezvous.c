@@ -5,8 +5,9 @@
 //   2. heavy barrier                   2. loads trace_asked
 //   3. loads presence of each             MEETING: barrier_meet
 //
-//   P1  trace_asked and presence are seq_cst; current goes with the light side
-//       of the asymmetric fence (sched/worker.c C3). So of a worker that goes
+//   P1  trace_asked and presence are seq_cst, so that going out and coming in
+//       are right even where the system refuses the heavy barrier; current goes
+//       with the light side of that (sched/worker.c C3). So of a worker that goes
 //       out, comes in or begins a task, and a conductor, at least one sees the
 //       other: who is seen OUT will not touch a queue or a task before it has
 //       come in and met; who is seen IN comes, or is inside a task and begins

@@ -26,6 +26,16 @@ static inline bool any_bool(const bool *at)
 
 typedef uint64_t __attribute__((may_alias)) any_word;
 
+// The explorer is told of each copy (tests/explore/races.c).
+#ifdef WEFT_EXPLORE
+void explore_copied(const void *from, size_t bytes);
+#else
+static inline void explore_copied(const void *from, size_t bytes)
+{
+    (void)from, (void)bytes;
+}
+#endif
+
 // Copies whole words; both addresses are aligned to them.
 UNCHECKED static inline void copy_words(void *to, const void *from,
                                         size_t bytes)
@@ -33,6 +43,7 @@ UNCHECKED static inline void copy_words(void *to, const void *from,
     const volatile any_word *source = from;
     any_word *target = to;
 
+    explore_copied(from, bytes);
     for (size_t i = 0; i < bytes / sizeof *target; i++)
         target[i] = source[i];
 }

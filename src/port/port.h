@@ -83,6 +83,7 @@ typedef _Atomic(uint64_t) atomic_u64;
 #define store_seq_cst(p, v)                                                    \
     (port_step(), atomic_store_explicit(p, v, memory_order_seq_cst))
 
+#define xchg_relaxed(p, v) atomic_exchange_explicit(p, v, memory_order_relaxed)
 #define xchg_acquire(p, v)                                                     \
     (port_step(), atomic_exchange_explicit(p, v, memory_order_acquire))
 #define xchg_release(p, v)                                                     \

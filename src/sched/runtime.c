@@ -2,15 +2,14 @@
 //
 //   R1  A tag is taken by CAS on taken[tag] (acquire) and given back (release)
 //       once its runtime is gone; tags go round, so that an old handle finds no
-//       runtime rather than a new one. runtime_registry[tag] is stored
-//       (release) once the runtime is whole; a handle's tag leads to it
-//       (acquire).
+//       runtime rather than a new one. runtime_registry[tag] leads from a
+//       handle's tag to the runtime, as long as opened[tag] says that there is
+//       one: it is set (release) once the runtime is whole.
 //   R2  A call by handle from outside the runtime counts itself into
-//       inside[tag], then loads closed[tag]; a runtime that ends sets
-//       closed[tag], then waits until inside[tag] is 0, and only then clears
-//       runtime_registry[tag]. All seq_cst: the call finds the runtime closed,
-//       or the end waits for it. Calls by the runtime's own tasks need no
-//       count, for it does not end while they live.
+//       inside[tag], then loads opened[tag]; a runtime that ends clears
+//       opened[tag], then waits until inside[tag] is 0. All seq_cst: the call
+//       finds the runtime closed, or the end waits for it. Calls by the
+//       runtime's own tasks need no count, for it does not end while they live.
 #include "sched/runtime.h"
 
 #include <errno.h>
@@ -23,7 +22,7 @@
 _Atomic(struct weft_runtime *) runtime_registry[RUNTIMES_MAX + 1]; // R1
 static atomic_u32 taken[RUNTIMES_MAX + 1];                         // R1
 static atomic_u32 inside[RUNTIMES_MAX + 1];                        // R2
-static atomic_u32 closed[RUNTIMES_MAX + 1];                        // R2
+static atomic_u32 opened[RUNTIMES_MAX + 1];                        // R1, R2
 
 atomic_u32 threads_blocked;
 
@@ -54,10 +53,10 @@ void runtime_close(struct weft_runtime *runtime)
     atomic_u32 *count = &inside[runtime->tag];
     uint32_t calls;
 
-    store_seq_cst(&closed[runtime->tag], 1);   // R2
+    store_seq_cst(&opened[runtime->tag], 0);   // R2
     while ((calls = load_seq_cst(count)) != 0) // R2
         (void)port_futex_wait(count, calls, port_now() + 1000000);
-    store_release(&runtime_registry[runtime->tag], NULL); // R1
+    store_relaxed(&runtime_registry[runtime->tag], NULL); // R1: not read now
 }
 
 uint32_t runtime_count(void)
@@ -71,7 +70,9 @@ uint32_t runtime_count(void)
 
 struct weft_runtime *runtime_of(const struct task *task)
 {
-    return load_acquire(&runtime_registry[task->tag]); // R1
+    // Relaxed: whoever has the task is ordered after its spawn, and so after
+    // the store that put the runtime there (R1).
+    return load_relaxed(&runtime_registry[task->tag]);
 }
 
 struct task *task_visit(weft_task handle, struct visit *ret_visit)
@@ -84,8 +85,8 @@ struct task *task_visit(weft_task handle, struct visit *ret_visit)
     if (ret_visit->counted)
         (void)add_seq_cst(&inside[tag], 1); // R2
     struct weft_runtime *runtime = NULL;
-    if (load_seq_cst(&closed[tag]) == 0)                // R2
-        runtime = load_acquire(&runtime_registry[tag]); // R1
+    if (load_seq_cst(&opened[tag]) != 0)                // R1, R2
+        runtime = load_relaxed(&runtime_registry[tag]); // R1: ordered by it
     struct task *task =
         runtime == NULL ? NULL : table_find(&runtime->table, handle);
     if (task == NULL)
@@ -159,8 +160,8 @@ int runtime_init(struct weft_runtime *runtime, uint32_t workers)
         goto no_driver;
     error = alloc_workers(runtime, workers);
     if (error == 0) {
-        store_release(&runtime_registry[runtime->tag], runtime); // R1
-        store_seq_cst(&closed[runtime->tag], 0);                 // R2
+        store_relaxed(&runtime_registry[runtime->tag], runtime); // R1
+        store_release(&opened[runtime->tag], 1);                 // R1
         return 0;
     }
     free_workers(runtime);
@@ -184,7 +185,7 @@ void runtime_deinit(struct weft_runtime *runtime)
 
 static void stop_workers(struct weft_runtime *runtime, uint32_t started)
 {
-    store_seq_cst(&runtime->phase, RUNTIME_ENDED); // shutdown.c S2
+    store_relaxed(&runtime->phase, RUNTIME_ENDED); // shutdown.c S2
     for (uint32_t i = 0; i < started; i++)
         park_wake(&runtime->workers[i].parker, &runtime->driver);
     for (uint32_t i = 0; i < started; i++)

@@ -7,14 +7,15 @@
 //       between. A finish then looks at `phase`, with the light side of an
 //       asymmetric fence in between; whoever ends the runtime stores phase,
 //       then passes the heavy side, then counts: so either the counting sees
-//       the finish, or the finish bumps `finishing` and wakes.
+//       the finish, or the finish bumps `finishing` (release) and wakes: who
+//       loads it (acquire) before it counts sees all finishes before the bump.
 //   S2  phase only grows. ENDING is stored under inject.lock, so a spawn from
 //       outside either counts before or is refused. A spawn by a task may slip
 //       through with a child that the cancelling walk has passed already; so
-//       the walk is repeated until nobody lives. ENDED comes after
-//       that (release) -> workers (acquire) leave.
+//       the walk is repeated until nobody lives. ENDED comes after that, and
+//       workers leave: nothing but that is told by it, so it is relaxed.
 //   S3  Whoever wakes a task from outside its runtime counts itself into
-//       `visitors` before the task is in a queue, and out (acq_rel) after its
+//       `visitors` before the task is in a queue, and out (release) after its
 //       last look at the runtime: once in a queue, the task may run and end,
 //       and the runtime with it, but for that count, which runtime_stop waits
 //       for (acquire).
@@ -30,7 +31,7 @@ static uint64_t live(struct weft_runtime *runtime)
     for (uint32_t i = 0; i < runtime->worker_count; i++)
         finished += load_acquire(&runtime->cores[i].finished); // S1
     for (uint32_t i = 0; i < runtime->worker_count; i++)
-        spawned += load_acquire(&runtime->cores[i].spawned); // S1
+        spawned += load_relaxed(&runtime->cores[i].spawned); // S1: as above
     lock_acquire(&runtime->inject.lock);
     spawned += runtime->outside;
     lock_release(&runtime->inject.lock);
@@ -55,11 +56,12 @@ static void cancel_all(struct weft_runtime *runtime)
 void runtime_drain(struct weft_runtime *runtime)
 {
     lock_acquire(&runtime->inject.lock);
-    store_seq_cst(&runtime->phase, RUNTIME_ENDING); // S1, S2
+    // Relaxed: the lock and the barrier order it.
+    store_relaxed(&runtime->phase, RUNTIME_ENDING); // S1, S2
     lock_release(&runtime->inject.lock);
     port_barrier_heavy(); // S1
     for (;;) {
-        uint32_t finishing = load_seq_cst(&runtime->finishing); // S1
+        uint32_t finishing = load_acquire(&runtime->finishing); // S1
         if (live(runtime) == 0)
             break;
         cancel_all(runtime);

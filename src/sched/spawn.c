@@ -102,7 +102,7 @@ void task_release(struct task *task)
     release_captured(task);
     uint64_t count = STATE_COUNT(load_relaxed(&task->state)); // ours
 
-    store_release(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P1
+    store_relaxed(&task->state, STATE(count, 0, PHASE_FREE)); // task.h P5
     store_release(&task->generation,
                   load_relaxed(&task->generation) + 1); // table.c T2, task.h P5
     lock_release(&task->lock);
@@ -198,9 +198,10 @@ static bool fill(struct task *task, const weft_task_options *options,
     uint32_t epoch = task_epoch(task); // task.h P3
     struct task *parent = task_self();
 
-    // Before anything else: who reads the slot as what it was finds out.
+    // Relaxed: published with the state; and who still reads the slot as what it
+    // was finds out by its lock (task.h P5).
     if (epoch != 0)
-        store_seq_cst(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
+        store_relaxed(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
 
     if (parent != NULL && parent->tag != task->tag)
         parent = NULL; // of another runtime, whose ids and labels are its own
@@ -418,9 +419,10 @@ void task_finish(struct worker *worker, struct task *task)
         task->owner->ended(task->owner, task);
     lock_acquire(&task->lock);
     hand_over(worker, task);
-    port_barrier_light();                                // shutdown.c S1
-    if (load_seq_cst(&runtime->phase) != RUNTIME_RUNS) { // shutdown.c S1
-        (void)add_seq_cst(&runtime->finishing, 1);       // shutdown.c S1
+    port_barrier_light(); // shutdown.c S1
+    // Relaxed: the barrier orders it, and nothing is read by what it says.
+    if (load_relaxed(&runtime->phase) != RUNTIME_RUNS) {
+        (void)add_acq_rel(&runtime->finishing, 1); // shutdown.c S1
         port_futex_wake(&runtime->finishing, 1);
     }
 }

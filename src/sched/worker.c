@@ -114,7 +114,8 @@ static void schedule_outside(struct weft_runtime *runtime,
                              struct task_list *tasks)
 {
     // Once pushed, the tasks may run, end, and the runtime with them.
-    (void)add_acq_rel(&runtime->visitors, 1); // shutdown.c S3
+    // Relaxed: the shared queue's lock shows it with the tasks, S3.
+    (void)add_relaxed(&runtime->visitors, 1);
     inject_push(&runtime->inject, tasks);
     sched_notify(runtime);
     (void)sub_acq_rel(&runtime->visitors, 1); // shutdown.c S3: the last touch
@@ -271,7 +272,7 @@ static enum trace_asked announce(struct worker *worker, struct task *task)
     if (!DUMPS_SERVED)
         return TRACE_NONE;
     port_barrier_light();                               // C3
-    return load_seq_cst(&worker->runtime->trace_asked); // rendezvous.c P1
+    return load_acquire(&worker->runtime->trace_asked); // C3, rendezvous.c P2
 }
 
 // Out of the way of those who find nothing asked for: in line it made each
@@ -284,7 +285,7 @@ __attribute__((noinline)) static void serve_dump(struct worker *worker,
         store_relaxed(&worker->current, NULL);
         store_release(&worker->hand, task); // C4
         meet(worker);
-        store_release(&worker->hand, NULL); // C4
+        store_relaxed(&worker->hand, NULL); // C4: nothing to be seen
         asked = announce(worker, task);
     }
     if (asked == TRACE_CAPTURE)
@@ -351,7 +352,8 @@ static struct task *take_next(struct core *core)
 {
     if (load_relaxed(&core->next) == NULL) // a guess: the exchange decides
         return NULL;
-    return xchg_acq_rel(&core->next, NULL); // C1
+    // Relaxed: who has put it there is this worker itself, C1.
+    return xchg_relaxed(&core->next, NULL);
 }
 
 static struct task *take_local(struct core *core)
@@ -566,7 +568,8 @@ static void sleep_once(struct worker *worker, struct task_list *ret_ready)
 
 static bool ended(struct weft_runtime *runtime)
 {
-    return load_acquire(&runtime->phase) == RUNTIME_ENDED; // shutdown.c S2
+    // Relaxed: it is only an end, and park.c K2 shows it to one that sleeps.
+    return load_relaxed(&runtime->phase) == RUNTIME_ENDED;
 }
 
 static void rest(struct worker *worker)

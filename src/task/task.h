@@ -59,8 +59,10 @@
 //       loaded after it: so a waker that was held up puts no mark back, for its
 //       CAS fails. And a task that is found in a wait when the epoch is open
 //       was in it at the meeting: so who was woken before it is not marked.
-//   P5  An ended task is FREE before its generation grows and its slot is used
-//       again: so a copy of one that is still DONE afterwards is a true one.
+//   P5  An ended task is FREE, and its generation grows, under the slot's lock,
+//       and its slot is used again after that was given back. Whoever has
+//       copied one passes the lock (lock.c P3): a copy of one that is still
+//       DONE afterwards, or of the same generation, is a true one.
 #ifndef WEFT_TASK_TASK_H
 #define WEFT_TASK_TASK_H
 

@@ -96,6 +96,15 @@ static void barrier_of_two(void)
     expect_led(1);
 }
 
+// The other never comes.
+static void barrier_alone(void)
+{
+    reset(2, 0);
+    explore_start("A", come_once, (void *)0);
+    explore_join_all();
+    expect_led(1);
+}
+
 // Nobody's time is ever up: only the last to come lets them go.
 static void barrier_untimed(void)
 {
@@ -137,6 +146,13 @@ static void barrier_outside(void)
 }
 
 const struct scenario barrier_scenarios[] = {
+    {"barrier-alone",
+     "dump barrier",
+     barrier_alone,
+     {2, 1},
+     {3, 2},
+     NULL,
+     NULL},
     {"barrier-two", "dump barrier", barrier_of_two, {2, 1}, {3, 2}, NULL, NULL},
     {"barrier-three",
      "dump barrier",

@@ -11,12 +11,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "explore/explore.h"
+#include "explore/scheduler.h"
 #include "task/waiter.h"
 
 enum { COUNT = 5, EPOCHS = 2 };
 
-static weft_runtime runtime;
 static struct picture pictures[EPOCHS + 1]; // by epoch
 static bool waited[EPOCHS + 1]; // for all that was known when it was opened
 static struct task *task;
@@ -29,27 +28,15 @@ static void *no_function(void *arg)
     return arg;
 }
 
-// A task that was spawned, run COUNT times, and waits.
-static void begin(void)
+// Before the first spawn: of the last execution.
+static void forget_epochs(void)
 {
-    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
-    struct task_list out = {0};
-    weft_task handle;
+    memset(task_epochs, 0, sizeof task_epochs);
+}
 
-    memset(&runtime, 0, sizeof runtime);
+static void make_pictures(void)
+{
     memset(pictures, 0, sizeof pictures);
-    memset(task_epochs, 0, sizeof task_epochs); // of the last execution
-    runtime.stack_class = STACK_CLASS_MIN;
-    runtime.max_tasks = TABLE_MAX;
-    explore_expect(runtime_init(&runtime, 1) == 0);
-    explore_expect(weft_task_spawn(&options, no_function, NULL, &handle) == 0);
-    inject_pop(&runtime.inject, 1, &out);
-    task = out.head;
-    waits = STATE(COUNT, 0, PHASE_WAITING);
-    store_relaxed(&task->state, waits);
-    task->wait_kind = WEFT_WAIT_SLEEP;
-    task->wait_object = NULL;
-    task->wait_deadline = WEFT_NEVER;
     for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++) {
         struct picture *picture = &pictures[epoch];
         picture->runtime = &runtime;
@@ -59,14 +46,39 @@ static void begin(void)
         picture->before = UINT64_MAX / 2;
         explore_expect(picture->store != NULL);
     }
+}
+
+static void free_pictures(void)
+{
+    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++)
+        store_free(pictures[epoch].store);
+}
+
+// A task that was spawned, run COUNT times, and waits.
+static void begin(void)
+{
+    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
+    struct task_list out = {0};
+    weft_task handle;
+
+    forget_epochs();
+    scheduler_prepare(1);
+    explore_expect(weft_task_spawn(&options, no_function, NULL, &handle) == 0);
+    inject_pop(&runtime.inject, 1, &out);
+    task = out.head;
+    waits = STATE(COUNT, 0, PHASE_WAITING);
+    store_relaxed(&task->state, waits);
+    task->wait_kind = WEFT_WAIT_SLEEP;
+    task->wait_object = NULL;
+    task->wait_deadline = WEFT_NEVER;
+    make_pictures();
     store_relaxed(&woken, 0);
     store_relaxed(&queued, 0);
 }
 
 static void end(void)
 {
-    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++)
-        store_free(pictures[epoch].store);
+    free_pictures();
     runtime_close(&runtime);
     runtime_deinit(&runtime);
 }
@@ -174,7 +186,173 @@ static void capture_again(void)
     end();
 }
 
+// ---- A task that has ended, its slot freed and used again ----
+
+static void before_release(struct weft_runtime *of, struct task *ended)
+{
+    (void)of;
+    explore_expect(capture_task(&pictures[1], NULL, ended));
+}
+
+static const struct trace_ops release_ops = {.before_release = before_release};
+
+static void *another(void *arg)
+{
+    return arg;
+}
+
+// One outside, who has waited for the task, and then spawns: the slot is the
+// newest free one.
+static bool born_after; // the meeting, and its spawner knew
+
+static void release_and_spawn(void *arg)
+{
+    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
+    weft_task next;
+
+    (void)arg;
+    lock_acquire(&task->lock);
+    task_release(task);
+    born_after = load_seq_cst(&task_epochs[task->tag]) != 0;
+    explore_expect(weft_task_spawn(&options, another, NULL, &next) == 0);
+    explore_expect(HANDLE_INDEX(next) == task->index);
+}
+
+// Of the one task or of the other, or of none, but not of both.
+static void expect_either(uint64_t ended)
+{
+    struct store *store = pictures[1].store;
+    const struct record *record = store_record(store, task->index);
+
+    if (load_relaxed(&store->shapes.count) == 0)
+        return;
+    explore_expect(load_relaxed(&store->shapes.count) == 1);
+    const struct shape *shape =
+        (const struct shape *)store->shapes.items + record->shape;
+    explore_expect(record->id == ended ||
+                   (record->id == task->id && !born_after));
+    explore_expect((shape->state == WEFT_STATE_DONE) == (record->id == ended));
+    explore_expect(record->schedules == (record->id == ended ? COUNT : 0));
+}
+
+static void capture_ended(void)
+{
+    begin();
+    runtime.trace = &release_ops;
+    store_relaxed(&task->state, STATE(COUNT, 0, PHASE_DONE));
+    uint64_t ended = task->id;
+    explore_start("capturer", capture_once, NULL);
+    explore_start("releaser", release_and_spawn, NULL);
+    explore_join_all();
+    expect_either(ended);
+    end();
+}
+
+// ---- Tasks that workers run ----
+
+// Of one that ran on while it was looked for: either the stack is the one that
+// was saved, or it is known that it is not.
+static void read_saved(void *arg)
+{
+    struct running running = {.copy = {.id = task->id}};
+
+    (void)arg;
+    if (!capture_saved(NULL, task, &running))
+        return;
+    explore_expect(running.pcs[0] == (uintptr_t)no_function + 1);
+    explore_expect(!explore_torn());
+}
+
+// Saves it, and runs it again. Its frame stands for its stack; and what is read
+// of a stack that has not begun is the function.
+static void save_and_run_on(void *arg)
+{
+    uintptr_t *frame = task->sp;
+
+    (void)arg;
+    frame[0]++;
+    store_release(&task->state, STATE(COUNT, 0, PHASE_READY));
+    store_release(&task->state, STATE(COUNT + 1, 0, PHASE_RUNNING));
+    task->fn = another;
+}
+
+static void capture_saved_stacks(void)
+{
+    begin();
+    store_relaxed(&task->state, STATE(COUNT, 0, PHASE_RUNNING));
+    explore_watch_copies(task->sp, sizeof(struct switch_frame));
+    explore_start("reader", read_saved, NULL);
+    explore_start("worker", save_and_run_on, NULL);
+    explore_join_all();
+    end();
+}
+
+// The worker captures what it is about to run, the capturer the same.
+static void before_run(struct worker *worker, struct task *next)
+{
+    (void)worker;
+    explore_expect(capture_task(&pictures[1], NULL, next));
+}
+
+static bool capture_some(struct worker *worker)
+{
+    (void)worker;
+    return false;
+}
+
+static void begin_or_end(struct worker *worker)
+{
+    (void)worker;
+}
+
+static const struct trace_ops run_ops = {
+    .before_run = before_run,
+    .capture_some = capture_some,
+    .worker_begins = begin_or_end,
+    .worker_ends = begin_or_end,
+};
+
+// By who reads a stack that may be running: of no use then, but read.
+static void capture_slot(void *arg)
+{
+    explore_expect(capture_task(&pictures[1], arg, task));
+}
+
+static void capture_run(void)
+{
+    static const struct cfi_module none;
+    struct cfi_cache *cache = cfi_cache_new_for(&none, 0);
+
+    explore_expect(cache != NULL);
+    forget_epochs();
+    scheduler_prepare(1);
+    runtime.trace = &run_ops;
+    weft_task spawned = scheduler_spawn(no_function, NULL);
+    task = table_at(&runtime.table, HANDLE_INDEX(spawned));
+    make_pictures();
+    store_relaxed(&task_epochs[task->tag], 1);
+    store_relaxed(&runtime.trace_asked, TRACE_CAPTURE);
+    scheduler_run();
+    explore_start("capturer", capture_slot, cache);
+    explore_join_all();
+    struct store *store = pictures[1].store;
+    const struct shape *shape = (const struct shape *)store->shapes.items;
+    explore_expect(load_relaxed(&store->shapes.count) == 1);
+    explore_expect(shape->state == WEFT_STATE_NEW);
+    free_pictures();
+    scheduler_end();
+}
+
 const struct scenario capture_scenarios[] = {
+    {"capture-run", "capture", capture_run, {2, 1}, {3, 2}, NULL, NULL},
+    {"capture-saved",
+     "capture",
+     capture_saved_stacks,
+     {2, 1},
+     {3, 2},
+     NULL,
+     NULL},
+    {"capture-ended", "capture", capture_ended, {2, 1}, {3, 2}, NULL, NULL},
     {"capture-woken", "capture", capture_woken, {2, 1}, {3, 2}, NULL, NULL},
     {"capture-contended",
      "capture",

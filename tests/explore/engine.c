@@ -179,7 +179,8 @@ static void switch_to(struct thread *thread, bool fresh)
 
 static bool may_time_out(const struct thread *thread)
 {
-    return thread->state == THREAD_SLEEPS && thread->deadline_ns != INT64_MAX;
+    return thread->state == THREAD_SLEEPS && thread->deadline_ns != INT64_MAX &&
+           !engine.untimed;
 }
 
 // Goes on in another thread; its sleep ends, if it was chosen in its sleep.
@@ -432,12 +433,12 @@ struct thread *engine_add_thread(const char *name, bool is_daemon,
 
     *thread = (struct thread){
         .number = number,
-        .name = name,
         .is_daemon = is_daemon,
         .fn = fn,
         .arg = arg,
         .site = "its beginning",
     };
+    snprintf(thread->name, sizeof thread->name, "%s", name);
     memcpy(thread->locals, locals_at_first, locals_bytes);
     view_join(&thread->seen, &engine.self->seen);
     thread->seen.at[number] = 1;
@@ -509,6 +510,16 @@ void explore_set_step_ns(int64_t ns)
     engine.step_ns = ns;
 }
 
+void explore_forbid_timeouts(void)
+{
+    engine.untimed = true;
+}
+
+void explore_refuse_barriers(void)
+{
+    engine.unfenced = true;
+}
+
 // ---- The search ----
 
 static void begin_execution(void)
@@ -523,6 +534,7 @@ static void begin_execution(void)
     engine.now_ns = 1000000000;
     engine.step_ns = 1000;
     engine.sleeps = 0;
+    engine.untimed = engine.unfenced = false;
     begin_locals();
     memory_begin();
     races_begin();

@@ -34,7 +34,7 @@ enum thread_state {
 
 struct thread {
     uint32_t number;
-    const char *name;
+    char name[16];
     void *sp; // saved, while another runs
     enum thread_state state;
     bool is_daemon;
@@ -96,7 +96,9 @@ struct engine {
     uint32_t step;
     uint32_t count; // of threads
     uint32_t pausing;
-    bool fresh; // nothing that matters was done since the last switch
+    bool untimed;  // explore_forbid_timeouts
+    bool unfenced; // explore_refuse_barriers
+    bool fresh;    // nothing that matters was done since the last switch
     struct thread *self;
     struct thread threads[THREADS_MAX];
     int64_t now_ns;
@@ -147,6 +149,9 @@ uint64_t memory_newest(const volatile void *at, size_t size);
 // ---- races.c ----
 
 void races_begin(void);
+
+// An atomic access is about to be made, by who returns to `call`.
+void races_atomic(uintptr_t at, size_t size, const void *call);
 
 // Memory that is given back: whoever touches it from now on is wrong.
 void races_free(uintptr_t at, size_t size);

@@ -48,6 +48,8 @@ extern const struct scenario select_scenarios[];
 extern const struct scenario barrier_scenarios[];
 extern const struct scenario runtime_scenarios[];
 extern const struct scenario capture_scenarios[];
+extern const struct scenario meeting_scenarios[];
+extern const struct scenario shutdown_scenarios[];
 
 // Starts a thread. One that is a `daemon` need not come to an end: when all
 // others have and it sleeps, the execution is over.
@@ -75,8 +77,20 @@ _Noreturn void explore_fail(const char *what);
 void explore_guard(const volatile void *claim, const volatile void *start,
                    size_t bytes);
 
+// Memory that is copied unchecked. explore_torn: whether the calling thread has
+// copied of it what somebody had written with whom it was not ordered, so that
+// it may have read something older.
+void explore_watch_copies(const void *start, size_t bytes);
+bool explore_torn(void);
+
 // What came out, as one number; the different ones are counted.
 void explore_outcome(uint32_t outcome);
+
+// No sleep ends by its deadline: what only a time-out would mend is a fault.
+void explore_forbid_timeouts(void);
+
+// The heavy barrier fails, as where the system has none.
+void explore_refuse_barriers(void);
 
 // How far the clock moves at each look; at first 1,000.
 void explore_set_step_ns(int64_t ns);

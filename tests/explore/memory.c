@@ -229,8 +229,8 @@ static bool is_shared(const struct known *known)
 }
 
 // The point before an access, and what is learnt of the place.
-static struct place *approach(const volatile void *at, size_t size, bool writes,
-                              const char *site)
+static inline __attribute__((always_inline)) struct place *approach(
+    const volatile void *at, size_t size, bool writes, const char *site)
 {
     struct place *place = find_place(at, size);
     struct known *known = place->known;
@@ -244,6 +244,8 @@ static struct place *approach(const volatile void *at, size_t size, bool writes,
     engine_point(is_shared(known), site);
     take_plain(place, at, size);
     engine.self->seen.at[engine.self->number]++;
+    if (engine.running)
+        races_atomic((uintptr_t)at, size, __builtin_return_address(0));
     return place;
 }
 
@@ -619,6 +621,8 @@ void port_barrier_heavy(void)
     if (!engine.active)
         return;
     engine_point(true, "heavy barrier");
+    if (engine.unfenced)
+        return;
     struct view *all = &engine.self->seen;
     for (uint32_t i = 0; i < engine.count; i++)
         join_places(all, &engine.threads[i].seen);

@@ -96,6 +96,7 @@ static void wait_with_timer(void *arg)
     lock_acquire(&object);
     waiting = NULL;
     lock_release(&object);
+    explore_expect(outcome != ETIMEDOUT || port_now() >= deadline_ns);
     explore_outcome(outcome == ETIMEDOUT ? 1 : 0);
     waiter.task = NULL;
     timer.waiter = NULL;

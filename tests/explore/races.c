@@ -4,7 +4,9 @@
 // ThreadSanitizer, but linked with these functions in place of its own: every
 // plain access calls one of them. Of each part of memory that was accessed as
 // one it is known who wrote it last, and who has read it since, at which of
-// their clocks; an access that does not have these in its view is a race.
+// their clocks; an access that does not have these in its view is a race. An
+// atomic access counts as a read: others like it may meet it, but whoever makes
+// the memory ready by plain stores, or gives it back, must be ordered.
 #include <stdio.h>
 #include <string.h>
 
@@ -40,10 +42,16 @@ static struct part parts[PARTS_MAX];
 static uint32_t part_count;
 static uint32_t execution;
 
+static uintptr_t watched_start; // explore_watch_copies
+static uintptr_t watched_end;
+static bool torn[THREADS_MAX];
+
 void races_begin(void)
 {
     execution++;
     part_count = 0;
+    watched_start = watched_end = 0;
+    memset(torn, 0, sizeof torn);
 }
 
 static struct bucket *find_bucket(uintptr_t granule)
@@ -151,6 +159,11 @@ static void access(const void *at, size_t size, bool writes, void *call)
         access_range((uintptr_t)at, size, writes, (uintptr_t)call - 1);
 }
 
+void races_atomic(uintptr_t at, size_t size, const void *call)
+{
+    access_range(at, size, false, (uintptr_t)call - 1);
+}
+
 void races_free(uintptr_t at, size_t size)
 {
     uintptr_t pc = (uintptr_t)__builtin_return_address(0);
@@ -166,6 +179,37 @@ void races_free(uintptr_t at, size_t size)
         struct part *part = new_part(bucket, granule, 0xff);
         note(part, true, pc);
         part->given_back = true;
+    }
+}
+
+// ---- Copies that are not checked ----
+
+void explore_watch_copies(const void *start, size_t bytes)
+{
+    watched_start = (uintptr_t)start;
+    watched_end = watched_start + bytes;
+}
+
+bool explore_torn(void)
+{
+    return torn[engine.self->number];
+}
+
+void explore_copied(const void *from, size_t bytes);
+void explore_copied(const void *from, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)from;
+    uintptr_t end = at + bytes;
+
+    if (at < watched_start)
+        at = watched_start;
+    if (end > watched_end)
+        end = watched_end;
+    for (; engine.running && at < end; at = at / GRANULE * GRANULE + GRANULE) {
+        const struct part *part = find_bucket(at / GRANULE)->parts;
+        for (; part != NULL; part = part->next)
+            torn[engine.self->number] |= part->granule == at / GRANULE &&
+                                         part->written > known(part->writer);
     }
 }
 

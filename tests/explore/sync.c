@@ -324,20 +324,25 @@ static void waitgroup_of_two(void)
 
 #define SYNC(name, protocol, fn)                                               \
     {                                                                          \
-        name, protocol, fn, {1, 1}, {3, 1}, NULL, NULL                         \
+        name, protocol, fn, {1, 1}, {3, 2}, NULL, NULL                         \
+    }
+// Three that contend.
+#define LARGE(name, protocol, fn)                                              \
+    {                                                                          \
+        name, protocol, fn, {1, 1}, {2, 2}, NULL, NULL                         \
     }
 
 const struct scenario sync_scenarios[] = {
     SYNC("mutex-two", "mutex", mutex_two),
-    SYNC("mutex-three", "mutex", mutex_three),
-    SYNC("mutex-timed", "mutex", mutex_timed),
+    LARGE("mutex-three", "mutex", mutex_three),
+    LARGE("mutex-timed", "mutex", mutex_timed),
     SYNC("channel-pass", "channel", channel_pass),
     SYNC("channel-timed", "channel", channel_timed),
     SYNC("channel-closed", "channel", channel_closed),
     SYNC("event", "event", event_set),
     SYNC("once", "once", once_two),
-    SYNC("semaphore", "semaphore", semaphore_of_one),
-    SYNC("rwlock", "rwlock", rwlock_mixed),
+    LARGE("semaphore", "semaphore", semaphore_of_one),
+    LARGE("rwlock", "rwlock", rwlock_mixed),
     SYNC("waitgroup", "waitgroup", waitgroup_of_two),
     {0},
 };

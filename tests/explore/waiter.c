@@ -75,7 +75,72 @@ static void fired_in_time(void)
     explore_outcome((uint32_t)outcome);
 }
 
+// ---- A task: whoever fires it may run it, and sees what was saved (W3) ----
+
+static struct task parked;
+static int saved; // stands for its stack
+
+static void park(void *arg)
+{
+    uint64_t word = STATE(1, 0, PHASE_PARKING);
+
+    (void)arg;
+    saved = 1;
+    (void)cas_seq_cst(&parked.state, &word, STATE(1, 0, PHASE_WAITING));
+}
+
+static void fire_parked(void *arg)
+{
+    (void)arg;
+    if (waiter_fire_word(&parked, STATE(1, 0, PHASE_PARKING), 0) == FIRED_READY)
+        explore_expect(saved == 1);
+}
+
+static void fired_when_saved(void)
+{
+    memset(&parked, 0, sizeof parked);
+    store_relaxed(&parked.state, STATE(1, 0, PHASE_PARKING));
+    saved = 0;
+    explore_start("worker", park, NULL);
+    explore_start("waker", fire_parked, NULL);
+    explore_join_all();
+}
+
+// ---- A task that waits again: a firing of its first wait comes too late (W2) --
+
+static void fire_first(void *arg)
+{
+    int who = arg != NULL;
+    enum fired fired =
+        waiter_fire_word(&parked, STATE(1, 0, PHASE_PARKING), who);
+
+    won[who] = fired != FIRED_LOST;
+}
+
+static void wait_again(void *arg)
+{
+    (void)arg;
+    while (STATE_PHASE(load_acquire(&parked.state)) != PHASE_READY)
+        port_pause();
+    store_release(&parked.state, STATE(2, 0, PHASE_RUNNING));
+    store_release(&parked.state, STATE(2, 0, PHASE_WAITING));
+}
+
+static void fired_late(void)
+{
+    memset(&parked, 0, sizeof parked);
+    memset(won, 0, sizeof won);
+    store_relaxed(&parked.state, STATE(1, 0, PHASE_WAITING));
+    explore_start("worker", wait_again, NULL);
+    explore_start("waker", fire_first, NULL);
+    explore_start("timer", fire_first, won);
+    explore_join_all();
+    explore_expect(won[0] + won[1] == 1);
+}
+
 const struct scenario waiter_scenarios[] = {
+    {"waiter-late", "waiter", fired_late, {2, 1}, {3, 2}, NULL, NULL},
+    {"waiter-task", "waiter", fired_when_saved, {2, 1}, {3, 2}, NULL, NULL},
     {"waiter-two", "waiter", fired_by_two, {2, 1}, {3, 2}, NULL, NULL},
     {"waiter-timed", "waiter", fired_in_time, {2, 1}, {3, 2}, NULL, "20 21 6e"},
     {0},
