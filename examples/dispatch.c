@@ -60,7 +60,7 @@ static void dispatch(struct office *office)
             clauses[2] =
                 weft_clause_time(weft_time_after(5 * WEFT_MILLISECOND));
             break;
-        default: // what is left in the tray waits until tomorrow
+        default: // evening: what is left waits until tomorrow
             printf("done: %d of %d\n", done, 2 * ORDERS);
             return;
         }

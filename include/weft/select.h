@@ -49,16 +49,29 @@ typedef struct weft_clause {
 
 // Waits until one of the clauses can be carried out, carries out that one and
 // nothing of the others, and returns its index; its `result` says how it ended,
-// as the call named with its kind would have. One that would fail at once, such
-// as a send to a closed channel, can be carried out in this sense. Of several
-// that can, each is equally likely to be chosen. With a deadline in the past
-// (0) it never waits: -ETIMEDOUT stands for the default.
+// as the call of its kind would have. One that would fail at once, such as a
+// send to a closed channel, can be carried out in this sense: look at `result`.
+// Of several that can, each is equally likely to be chosen. With a deadline of
+// 0 it never waits: -ETIMEDOUT stands for the default. What stays as it is once
+// it has come (a time, an event that is set, a closed channel) is chosen again
+// and again: make that clause anew, or put weft_clause_none in its place.
+//
+//     weft_clause clauses[] = {
+//         weft_clause_recv(jobs, &job),
+//         weft_clause_event(&stop),
+//     };
+//     while (weft_select(clauses, 2, WEFT_NEVER) == 0 &&
+//            clauses[0].result == 0)
+//         work_on(job);
+//
 // A deadline, or being cancelled, ends it with nothing carried out. The buffers
-// of receive clauses that were not chosen are undefined afterwards; several
-// clauses may share one.
+// of receive clauses that are not chosen are undefined: several clauses may
+// share one, but none may send from it. Two clauses of one select never serve
+// each other. Until it has returned, a select counts as waiting for all its
+// objects, one that it has been woken by included, so none can be ended.
 // A clause is made by weft_clause_send, _recv, _lock, _lock_read, _lock_write,
 // _acquire, _event, _waitgroup, _join, _readable, _writable, _time or _none,
-// and may be used again.
+// and may be used again by the next select, but not by two at once.
 // May be called by tasks, which park, and by threads, which block. Does not
 // allocate, save for the fifth and further read lock of a task at a time.
 // Errors: -EINVAL (a null array with a count; a clause of unknown kind, with a
@@ -143,14 +156,16 @@ static inline weft_clause weft_clause_waitgroup(weft_waitgroup *group)
     return weft_clause_of(WEFT_CLAUSE_WAITGROUP, group, NULL, 0);
 }
 
-// As weft_task_join. `ret_result` may be NULL.
+// As weft_task_join; so one task's end is for one to wait for. `ret_result` may
+// be NULL.
 static inline weft_clause weft_clause_join(weft_task task, void **ret_result)
 {
     return weft_clause_of(WEFT_CLAUSE_JOIN, NULL, (void *)ret_result, task.id);
 }
 
-// Until weft_fd_read would find something, were it called at once: data, a
-// connection, the end or an error. `result` is 0, or -EBADF (closed).
+// Until weft_fd_read, or of a listener weft_tcp_accept, would find something:
+// data, a connection, the end or an error. Another task may still be faster, so
+// call that with a deadline of 0. `result` is 0, or -EBADF (closed).
 static inline weft_clause weft_clause_readable(weft_fd fd)
 {
     return weft_clause_of(WEFT_CLAUSE_READABLE, NULL, NULL, fd.id);

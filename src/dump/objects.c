@@ -204,7 +204,7 @@ uint32_t objects_add_choice(const struct picture *picture,
     uint32_t total = (uint32_t)copy->wait_fd;
     uint32_t count = total < CHOICE_MAX ? total : CHOICE_MAX;
 
-    if (copy->wait_kind != WEFT_WAIT_SELECT ||
+    if (copy->wait_kind != WEFT_WAIT_SELECT || total > UINT16_MAX ||
         !space_read_all(picture->space, (uintptr_t)copy->wait_object, clauses,
                         count * sizeof *clauses))
         return WEFT_NONE;
@@ -251,7 +251,8 @@ static bool read_hold(const struct picture *picture, const struct held *at,
     ret_holding->taken_pc = (uintptr_t)load_relaxed(&hold.taken_pc); // a copy's
     ret_holding->held_ns =
         picture_ago(picture, load_relaxed(&hold.taken_since));
-    if (ret_holding->taken_pc != 0 && hold.object != awaited)
+    if (ret_holding->taken_pc != 0 && hold.object != awaited &&
+        load_relaxed(&hold.taken_since) <= picture->now) // a copy's
         ret_holding->object = find_object(picture, hold.object);
     return true;
 }

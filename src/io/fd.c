@@ -576,33 +576,39 @@ static bool enter_writable(struct clause *clause)
     return enter_clause(clause, FD_WRITE);
 }
 
-static void leave_clause(struct clause *clause, enum fd_side side)
+static void leave_clause(struct clause *clause)
 {
-    struct fd_slot *slot = clause->object;
     struct waiter *waiter = &clause->own.waiter;
 
     if (list_linked(&waiter->link))
         list_remove(&waiter->link);
-    if (waiter->won && is(slot, handle_in(clause)))
-        pass_on(slot, side); // R4
 }
 
-static void leave_readable(struct clause *clause)
+// Another may have taken what there was, or an operation passed on readiness
+// that it had used up (R4).
+static bool confirm(struct clause *clause, enum fd_side side)
 {
-    leave_clause(clause, FD_READ);
+    struct fd_slot *slot = clause->object;
+
+    return !is(slot, handle_in(clause)) || is_ready(slot, side);
 }
 
-static void leave_writable(struct clause *clause)
+static bool confirm_readable(struct clause *clause)
 {
-    leave_clause(clause, FD_WRITE);
+    return confirm(clause, FD_READ);
+}
+
+static bool confirm_writable(struct clause *clause)
+{
+    return confirm(clause, FD_WRITE);
 }
 
 const struct clause_kind readable_clause = {
-    WEFT_WAIT_FD,   find_clause,    try_readable,
-    enter_readable, leave_readable, NULL,
+    WEFT_WAIT_FD, find_clause,      try_readable, enter_readable,
+    leave_clause, confirm_readable, NULL,
 };
 
 const struct clause_kind writable_clause = {
-    WEFT_WAIT_FD,   find_clause,    try_writable,
-    enter_writable, leave_writable, NULL,
+    WEFT_WAIT_FD, find_clause,      try_writable, enter_writable,
+    leave_clause, confirm_writable, NULL,
 };

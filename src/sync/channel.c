@@ -2,13 +2,14 @@
 //
 //   I1  Receivers wait only while the channel is empty, senders only while it
 //       is full; so never both. One without room (a rendezvous) is always both
-//       empty and full; there, too, never both wait.
+//       empty and full; there, too, no two wait that could serve each other.
 //   I2  An item is copied straight into a waiting receiver's place, or out of
 //       a waiting sender's, by whoever wakes it, before it is fired. If the
 //       waiter has given up by then, the firing is lost and the copy counts
-//       for nothing: the item goes to the next, or stays where it was. Into the
-//       place of a clause it is copied after the firing was won, for another
-//       clause may have the same place; it stays while the lock is held.
+//       for nothing: the item goes to the next, or stays where it was. To or
+//       from the place of a clause it is copied after the firing was won, for
+//       another clause may have the same place; it stays while the lock is
+//       held.
 //   I3  `sent` and `received` name those who last did either, whoever carried
 //       it out; one who gave up at that very moment may be named, too.
 #include "sync/channel.h"
@@ -119,11 +120,14 @@ static bool take_over(struct weft_channel *channel, void *ret_item,
     while ((link = list_pop_front(&channel->senders)) != NULL) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         bool stays = waiter_stays(waiter);
-        memcpy(ret_item, waiter->data, channel->item_size);
+        if (!stays)
+            memcpy(ret_item, waiter->data, channel->item_size);
         note(&channel->sent, waiter->task, now); // I3
         if (!wait_wake(waiter, 0))
             continue; // it gave up: its item was not sent
-        if (!stays)
+        if (stays)
+            memcpy(ret_item, waiter->data, channel->item_size);
+        else
             channel->waiting--;
         return true;
     }
@@ -352,9 +356,9 @@ static void leave(struct clause *clause)
 }
 
 const struct clause_kind send_clause = {
-    WEFT_WAIT_CHAN_SEND, find, try_send, enter_send, leave, NULL,
+    WEFT_WAIT_CHAN_SEND, find, try_send, enter_send, leave, NULL, NULL,
 };
 
 const struct clause_kind recv_clause = {
-    WEFT_WAIT_CHAN_RECV, find, try_recv, enter_recv, leave, NULL,
+    WEFT_WAIT_CHAN_RECV, find, try_recv, enter_recv, leave, NULL, NULL,
 };

@@ -43,6 +43,9 @@ struct clause_kind {
     // After it has entered: leaves the queue and, if it was chosen, finishes;
     // else takes back what it was. The lock is held.
     void (*leave)(struct clause *clause);
+    // It was chosen, and has left; false: it is not so any more, and the select
+    // goes on. The lock is held. NULL: it is so.
+    bool (*confirm)(struct clause *clause);
     // After `find`, in any case, at the end; no lock is held. NULL: nothing.
     void (*drop)(struct clause *clause);
 };

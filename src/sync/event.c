@@ -139,5 +139,5 @@ static void leave(struct clause *clause)
     object_leave(&e->object, &clause->own.waiter);
 }
 
-const struct clause_kind event_clause = {WEFT_WAIT_EVENT, find,  try,
-                                         enter,           leave, NULL};
+const struct clause_kind event_clause = {WEFT_WAIT_EVENT, find, try, enter,
+                                         leave,           NULL, NULL};

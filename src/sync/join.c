@@ -186,5 +186,5 @@ static void drop(struct clause *clause)
     task_unvisit(&joining->visit);
 }
 
-const struct clause_kind join_clause = {WEFT_WAIT_JOIN, find,  try,
-                                        enter,          leave, drop};
+const struct clause_kind join_clause = {WEFT_WAIT_JOIN, find, try, enter,
+                                        leave,          NULL, drop};

@@ -280,5 +280,5 @@ static void leave(struct clause *clause)
         holder_push(&self, &m->object.held);
 }
 
-const struct clause_kind lock_clause = {WEFT_WAIT_MUTEX, find,  try,
-                                        enter,           leave, NULL};
+const struct clause_kind lock_clause = {WEFT_WAIT_MUTEX, find, try, enter,
+                                        leave,           NULL, NULL};

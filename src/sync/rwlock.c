@@ -125,8 +125,10 @@ static bool enter(struct rwlock *l, uint64_t step, bool mark)
 // Whether the caller holds it already.
 static bool is_own(const struct rwlock *l, const struct holder *self)
 {
+    const struct hold *hold = holder_find(self, l);
+
     return load_relaxed(&l->writer) == self->word || // if ours, it stays so
-           holder_find(self, l) != NULL;
+           (hold != NULL && load_relaxed(&hold->taken_pc) != 0); // P2: granted
 }
 
 static int wait_in(struct rwlock *l, const struct holder *self,
@@ -349,7 +351,8 @@ static bool try_read(struct clause *clause)
     if (is_own(l, &self))
         return true;
     clause->result = -ENOMEM;
-    claim->hold = holder_add(&self, l, l->object.held.name);
+    if (claim->hold == NULL)
+        claim->hold = holder_add(&self, l, l->object.held.name);
     if (claim->hold == NULL)
         return true;
     clause->result = 0;
@@ -403,10 +406,11 @@ static void drop_read(struct clause *clause)
 }
 
 const struct clause_kind lock_read_clause = {
-    WEFT_WAIT_RWLOCK_READ, find,         try_read,
-    enter_clause,          leave_clause, drop_read,
+    WEFT_WAIT_RWLOCK_READ, find, try_read,  enter_clause,
+    leave_clause,          NULL, drop_read,
 };
 
 const struct clause_kind lock_write_clause = {
-    WEFT_WAIT_RWLOCK_WRITE, find, try_write, enter_clause, leave_clause, NULL,
+    WEFT_WAIT_RWLOCK_WRITE, find, try_write, enter_clause,
+    leave_clause,           NULL, NULL,
 };

@@ -181,7 +181,11 @@ static void unlock_all(struct select *select)
 
 // ---- Choosing. ----
 
-enum { NOBODY = -1 };
+enum {
+    NOBODY = -1,
+    AGAIN = -2
+};  // no errors: -EPERM and -ENOENT never
+    // come out of a wait
 
 static bool try(struct clause *clause)
 {
@@ -190,7 +194,7 @@ static bool try(struct clause *clause)
     if (kind == NULL)
         return clause->kind == WEFT_CLAUSE_TIME &&
                (int64_t)clause->number <= port_now();
-    return clause->result != 0 || kind->try(clause);
+    return clause->lock == NULL || kind->try(clause); // or `find` has failed
 }
 
 // The locks are held. The index of a clause that could be carried out, and
@@ -240,7 +244,15 @@ static void publish(void *arg)
     unlock_all(select);
 }
 
-// L3: the index of the clause that was chosen, or NOBODY.
+static bool is_so(struct clause *clause)
+{
+    const struct clause_kind *kind = kind_of(clause);
+
+    return clause->result != 0 || kind->confirm == NULL ||
+           kind->confirm(clause);
+}
+
+// L3: the index of the clause that was chosen, or NOBODY, or AGAIN.
 static int leave_all(struct select *select, int outcome)
 {
     int chosen = NOBODY;
@@ -253,7 +265,7 @@ static int leave_all(struct select *select, int outcome)
         leave(clause);
         if (clause->own.waiter.won) {
             clause->result = outcome;
-            chosen = (int)i;
+            chosen = is_so(clause) ? (int)i : AGAIN;
         }
         lock_release(clause->lock);
     }
@@ -292,10 +304,7 @@ static int choose(struct select *select, int64_t deadline_ns)
     if (chosen == NOBODY && deadline_ns > 0)
         return wait_for(select, deadline_ns);
     unlock_all(select);
-    if (chosen == NOBODY)
-        return -ETIMEDOUT;
-    sched_spend();
-    return chosen;
+    return chosen == NOBODY ? -ETIMEDOUT : chosen;
 }
 
 // ---- For dumps. ----
@@ -339,7 +348,10 @@ int weft_select(weft_clause *clauses, size_t count, int64_t deadline_ns)
         chosen = find_all(&select, (uintptr_t)__builtin_return_address(0));
     if (chosen != 0)
         return chosen;
-    chosen = choose(&select, deadline_ns);
+    do {
+        chosen = choose(&select, deadline_ns);
+    } while (chosen == AGAIN);
     drop(&select, select.count);
+    sched_spend();
     return chosen;
 }

@@ -301,4 +301,4 @@ static void leave(struct clause *clause)
 }
 
 const struct clause_kind acquire_clause = {
-    WEFT_WAIT_SEMAPHORE, find, try, enter, leave, NULL};
+    WEFT_WAIT_SEMAPHORE, find, try, enter, leave, NULL, NULL};

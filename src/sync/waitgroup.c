@@ -179,4 +179,4 @@ static void leave(struct clause *clause)
 }
 
 const struct clause_kind waitgroup_clause = {
-    WEFT_WAIT_WAITGROUP, find, try, enter, leave, NULL};
+    WEFT_WAIT_WAITGROUP, find, try, enter, leave, NULL, NULL};

@@ -589,6 +589,132 @@ static void test_descriptors(void **state)
     run(close_it);
 }
 
+static void *accept_one(void *arg)
+{
+    weft_fd connection;
+
+    expect_is(weft_tcp_accept(*(weft_fd *)arg, WEFT_NEVER, &connection), 0);
+    expect_is(weft_fd_close(connection), 0);
+    return NULL;
+}
+
+struct watched {
+    weft_fd listener;
+    weft_event enough;
+};
+
+// Chosen only if an accept would find something.
+static void *watch(void *arg)
+{
+    struct watched *watched = arg;
+    weft_fd connection;
+    weft_clause clauses[] = {
+        weft_clause_readable(watched->listener),
+        weft_clause_event(&watched->enough),
+    };
+    int chosen = weft_select(clauses, 2, WEFT_NEVER);
+
+    if (chosen == 0) {
+        expect_is(weft_tcp_accept(watched->listener, 0, &connection), 0);
+        expect_is(weft_fd_close(connection), 0);
+    }
+    return (void *)(intptr_t)chosen;
+}
+
+// What another has taken is no reason to be chosen.
+static void *share_a_listener(void *arg)
+{
+    struct watched watched = {.enough = WEFT_EVENT_INIT("enough")};
+    weft_fd near;
+    uint16_t port;
+
+    expect_is(weft_tcp_listen("127.0.0.1", 0, 0, &watched.listener), 0);
+    expect_is(weft_tcp_address(watched.listener, false, NULL, &port), 0);
+    weft_task acceptor = spawn(accept_one, &watched.listener);
+    until_waiting(acceptor, WEFT_WAIT_FD);
+    weft_task watcher = spawn(watch, &watched);
+    until_waiting(watcher, WEFT_WAIT_SELECT);
+    expect_is(weft_tcp_connect("127.0.0.1", port, WEFT_NEVER, &near), 0);
+    (void)join(acceptor);
+    for (int i = 0; i < 5; i++) // the acceptor passes readiness on
+        (void)weft_task_yield();
+    expect_is(weft_event_set(&watched.enough), 0);
+    expect_is(join(watcher), 1);
+    expect_is(weft_fd_close(near), 0);
+    expect_is(weft_fd_close(watched.listener), 0);
+    return arg;
+}
+
+static void test_shared_descriptors(void **state)
+{
+    (void)state;
+    run_with(1, share_a_listener, NULL);
+}
+
+// ---- Polling, and one lock twice. ----
+
+static void *send_one(void *channel)
+{
+    int item = 6;
+
+    expect_is(weft_channel_send(channel, &item, WEFT_NEVER), 0);
+    return NULL;
+}
+
+// One that polls lets others have the worker.
+static void *poll_for_it(void *arg)
+{
+    weft_channel *channel = channel_of(1);
+    int got = 0;
+    weft_clause clause = weft_clause_recv(channel, &got);
+    weft_task sender = spawn(send_one, channel);
+
+    while (weft_select(&clause, 1, 0) == -ETIMEDOUT) // may go on for ever
+        continue;
+    expect_is(got, 6);
+    (void)join(sender);
+    expect_is(weft_channel_free(channel), 0);
+    return arg;
+}
+
+static void *want_it_twice(void *arg)
+{
+    weft_rwlock *rwlock = arg;
+    weft_clause clauses[] = {
+        weft_clause_lock_read(rwlock),
+        weft_clause_lock_read(rwlock),
+        weft_clause_lock_write(rwlock),
+    };
+    int chosen = weft_select(clauses, 3, WEFT_NEVER);
+
+    expect_is(clauses[chosen].result, 0);
+    expect_is(weft_rwlock_unlock(rwlock), 0);
+    expect_is(weft_rwlock_unlock(rwlock), -EPERM);
+    return NULL;
+}
+
+static void *lock_twice(void *arg)
+{
+    weft_rwlock rwlock = WEFT_RWLOCK_INIT("twice");
+
+    for (int i = 0; i < 20; i++) {
+        expect_is(weft_rwlock_lock_write(&rwlock, WEFT_NEVER), 0);
+        weft_task task = spawn(want_it_twice, &rwlock);
+        until_waiting(task, WEFT_WAIT_SELECT);
+        expect_is(weft_rwlock_unlock(&rwlock), 0);
+        (void)join(task);
+    }
+    expect_is(weft_rwlock_deinit(&rwlock), 0);
+    return arg;
+}
+
+static void test_polling_and_twice(void **state)
+{
+    (void)state;
+    run_with(1, poll_for_it, NULL);
+    run(lock_twice);
+}
+
 // ---- Misuse. ----
 
 static void test_misuse_is_refused(void **state)
@@ -637,6 +763,8 @@ int main(void)
         cmocka_unit_test(test_making_way),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_shared_descriptors),
+        cmocka_unit_test(test_polling_and_twice),
         cmocka_unit_test(test_misuse_is_refused),
     };
 
