@@ -1,5 +1,5 @@
-// output.h -- Where the command writes: standard output, or a file that is there
-// whole or not at all.
+// output.h -- Where the command writes: standard output, or a file that is
+// there whole or not at all.
 #ifndef WEFT_COMMAND_OUTPUT_H
 #define WEFT_COMMAND_OUTPUT_H
 

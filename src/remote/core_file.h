@@ -1,5 +1,5 @@
-// core_file.h -- A core file as a target: one that the kernel wrote, or gdb, or that
-// is a saved dump (saved.h).
+// core_file.h -- A core file as a target: one that the kernel wrote, or gdb, or
+// that is a saved dump (saved.h).
 #ifndef WEFT_REMOTE_CORE_FILE_H
 #define WEFT_REMOTE_CORE_FILE_H
 

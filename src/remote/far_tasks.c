@@ -52,21 +52,6 @@ static void free_slots(struct far_runtime *far)
     far->picture.store = NULL;
 }
 
-// Whether the table ends where its count says: that of damaged memory may be
-// anything, and is no reason to take gigabytes.
-static bool has_slots(const struct far_runtime *far, uint32_t used)
-{
-    uintptr_t at = (uintptr_t)far->runtime.table.segments;
-    const struct space *space = &far->target->space;
-    uintptr_t last;
-    char byte;
-
-    return used > 0 &&
-           space_read_all(space, at + (used - 1) / SEGMENT_SLOTS * sizeof last,
-                          &last, sizeof last) &&
-           space_read_all(space, last, &byte, 1);
-}
-
 // Room for so many slots, and a store for what is found in them.
 static int make_room(struct far_runtime *far, uint32_t used)
 {
@@ -79,7 +64,7 @@ static int make_room(struct far_runtime *far, uint32_t used)
     far->picture.store = store_new(room, 1);
     if (far->slots == NULL || far->picture.store == NULL)
         return -ENOMEM;
-    if (!has_slots(far, used))
+    if (used == 0)
         return 0;
     port_commit(far->slots, used * sizeof *far->slots);
     store_commit(far->picture.store, used);

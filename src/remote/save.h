@@ -2,8 +2,8 @@
 // elsewhere: saved.h.
 //
 // A recorder is a target that stands for another: a dump is taken of it, and
-// whatever passes through is kept, in an ELF core that core_file_open reads. The
-// other is stopped until all has been read, so that all is of one moment.
+// whatever passes through is kept, in an ELF core that core_file_open reads.
+// The other is stopped until all has been read, so that all is of one moment.
 #ifndef WEFT_REMOTE_SAVE_H
 #define WEFT_REMOTE_SAVE_H
 

@@ -67,6 +67,9 @@ def kernel_core(server, place):
         pattern = file.read().strip()
     if pattern.startswith(("|", "/")):
         raise Skip(f"cores go elsewhere here: {pattern}")
+    with open(f"/proc/{server.pid}/maps") as file:
+        if "tsan.rodata" in file.read():
+            raise Skip("ThreadSanitizer maps files that it has removed")
     resource.prlimit(server.pid, resource.RLIMIT_CORE,
                      (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     os.kill(server.pid, signal.SIGABRT)

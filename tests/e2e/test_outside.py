@@ -132,7 +132,7 @@ def threads_of(pid):
 
 def status_of(pid, tid, key):
     with open(f"/proc/{pid}/task/{tid}/status") as status:
-        return re.search(rf"^{key}:\t(\S+)", status.read(), re.M)[1]
+        return re.search(rf"^{key}:\s+(\S+)", status.read(), re.M)[1]
 
 
 def expect(holds, what):

@@ -17,7 +17,7 @@ static weft_rwlock stuck_routes = WEFT_RWLOCK_INIT("routes");
 static weft_semaphore stuck_permits = WEFT_SEMAPHORE_INIT("permits", 1);
 static weft_event stuck_event = WEFT_EVENT_INIT("configured");
 static weft_channel *stuck_jobs;
-static atomic_int stuck_ready;    // tasks about to wait for good
+static atomic_int stuck_ready; // tasks about to wait for good
 static atomic_int stuck_readers;
 static atomic_uintptr_t stuck_sp; // in the stack of the one that runs
 
