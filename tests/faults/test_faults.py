@@ -245,8 +245,8 @@ WAITS_IN_VAIN = {
         "a dump that the watch takes, or a finding that depends on which "
         "threads there are, of whom the sender of signals is one", {
             "aligned_alloc", "calloc", "fclose", "fopen64", "mmap64", "open64",
-            "open_memstream", "process_vm_readv", "read", "realloc", "strdup",
-            SIGNALS, FEW_DESCRIPTORS, SMALL_FILES}),
+            "malloc", "open_memstream", "process_vm_readv", "read", "realloc",
+            "strdup", SIGNALS, FEW_DESCRIPTORS, SMALL_FILES}),
     "test_net": ("a reply, from who takes no connection", {"accept4"}),
     "test_trace": ("a function's name, which is read from its file", {
         "fstat64", "open64", "pread64", FEW_DESCRIPTORS}),
