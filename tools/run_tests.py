@@ -23,7 +23,8 @@ EVERYWHERE = {"unit", "interface", "stress"}
 
 # Variant -> the suites that run in it, and how much slower it may be.
 SUITES = {
-    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim"}, 1),
+    "release": (EVERYWHERE | {"header", "tools", "e2e", "soak", "sim",
+                              "relacy"}, 1),
     "clang": ({"unit"}, 1),  # the rest of it with --long: TSan is clang, too
     "asan": (EVERYWHERE | {"e2e", "faults", "fuzz"}, 4),
     "tsan": (EVERYWHERE | set(), 6),

@@ -6,12 +6,12 @@
 //   3. loads presence of each             MEETING: barrier_meet
 //
 //   P1  trace_asked and presence are seq_cst, so that going out and coming in
-//       are right even where the system refuses the heavy barrier; current goes
-//       with the light side of that (sched/worker.c C3). So of a worker that goes
-//       out, comes in or begins a task, and a conductor, at least one sees the
-//       other: who is seen OUT will not touch a queue or a task before it has
-//       come in and met; who is seen IN comes, or is inside a task and begins
-//       no other before it has met.
+//       are right even where the system refuses the heavy barrier; current
+//       goes with the light side of that (sched/worker.c C3). So of a worker
+//       that goes out, comes in or begins a task, and a conductor, at least
+//       one sees the other: who is seen OUT will not touch a queue or a task
+//       before it has come in and met; who is seen IN comes, or is inside a
+//       task and begins no other before it has met.
 //   P2  The leader stores the epoch and then trace_asked = CAPTURE while the
 //       world stands. A worker that loads CAPTURE captures each task before it
 //       runs it. One that loads MEETING though the meeting is over finds so

@@ -198,8 +198,8 @@ static bool fill(struct task *task, const weft_task_options *options,
     uint32_t epoch = task_epoch(task); // task.h P3
     struct task *parent = task_self();
 
-    // Relaxed: published with the state; and who still reads the slot as what it
-    // was finds out by its lock (task.h P5).
+    // Relaxed: published with the state; and who still reads the slot as what
+    // it was finds out by its lock (task.h P5).
     if (epoch != 0)
         store_relaxed(&task->mark, MARK(epoch, MARK_TAKEN)); // task.h S1
 

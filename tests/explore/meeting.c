@@ -1,6 +1,6 @@
-// meeting.c -- Scenarios of a meeting, the workers' side of it (worker.c C3, C4;
-// dump/rendezvous.c P1, P2): the workers are the shipped ones; conductor and
-// leader are stood in for.
+// meeting.c -- Scenarios of a meeting, the workers' side of it (worker.c C3,
+// C4; dump/rendezvous.c P1, P2): the workers are the shipped ones; conductor
+// and leader are stood in for.
 #include <string.h>
 
 #include "dump/barrier.h"
@@ -191,7 +191,8 @@ static void wake_for_nothing(void *arg)
     sched_notify(&runtime);
 }
 
-// Where the system refuses the heavy barrier: going out and coming in need none.
+// Where the system refuses the heavy barrier: going out and coming in need
+// none.
 static void meeting_unfenced(void)
 {
     explore_refuse_barriers();

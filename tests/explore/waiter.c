@@ -106,7 +106,7 @@ static void fired_when_saved(void)
     explore_join_all();
 }
 
-// ---- A task that waits again: a firing of its first wait comes too late (W2) --
+// ---- A task that waits again: a firing of its first wait is late (W2) ----
 
 static void fire_first(void *arg)
 {
