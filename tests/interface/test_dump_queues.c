@@ -395,11 +395,12 @@ static void check_places(const weft_dump *dump, uint32_t worker, size_t count)
 
 static void check_crowd(const weft_dump *dump, const struct crowd *crowd)
 {
+    struct listing listing = list_tasks(dump);
     size_t local = 0;
     size_t shared = 0;
 
     for (int i = 0; i < CROWD; i++) {
-        weft_dump_task task = task_of(dump, crowd->tasks[i]);
+        weft_dump_task task = listed(&listing, crowd->tasks[i]);
         expect_is(task.state, WEFT_STATE_NEW);
         expect_is(task.schedules, 0);
         expect(task.queue_place != WEFT_NONE);
@@ -410,20 +411,23 @@ static void check_crowd(const weft_dump *dump, const struct crowd *crowd)
     expect_is(worker_at(dump, 0).queued, local);
     check_places(dump, 0, local);
     check_places(dump, WEFT_NONE, shared);
+    free(listing.tasks);
 }
 
 // The tasks of the worker's own queue have run in its order. (Those of the
 // shared queue may overtake each other: the worker takes some in advance.)
 static void check_turns(const weft_dump *dump, const struct crowd *crowd)
 {
+    struct listing listing = list_tasks(dump);
     uint32_t place = 0;
 
     expect_is(crowd->count, CROWD);
     for (int i = 0; i < CROWD; i++) {
-        weft_dump_task task = task_of(dump, crowd->tasks[crowd->order[i]]);
+        weft_dump_task task = listed(&listing, crowd->tasks[crowd->order[i]]);
         if (task.worker != WEFT_NONE)
             expect_is(task.queue_place, place++);
     }
+    free(listing.tasks);
 }
 
 static void test_more_than_a_queue_holds(void **state)
@@ -594,11 +598,13 @@ static void share(unsigned count)
         crowd.tasks[i] = spawn(runtime, NULL, note_turn, (void *)i);
     for (int n = 0; n < 10; n++) {
         weft_dump *dump = take(runtime);
+        struct listing listing = list_tasks(dump);
         for (unsigned i = 0; i < count; i++) {
-            weft_dump_task found = task_of(dump, crowd.tasks[i]);
+            weft_dump_task found = listed(&listing, crowd.tasks[i]);
             expect_is(found.worker, WEFT_NONE);
             expect_is(found.queue_place, i);
         }
+        free(listing.tasks);
         weft_dump_free(dump);
     }
     atomic_store(&phase, 2);

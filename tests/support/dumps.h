@@ -200,6 +200,46 @@ static inline weft_dump_task task_of(const weft_dump *dump, weft_task handle)
     return task;
 }
 
+// The same for many tasks of one dump, in time n log n: all of it by handle.
+struct listing {
+    weft_dump_task *tasks;
+    size_t count;
+};
+
+static inline int by_handle(const void *left, const void *right)
+{
+    uint64_t a = ((const weft_dump_task *)left)->handle.id;
+    uint64_t b = ((const weft_dump_task *)right)->handle.id;
+
+    return (a > b) - (a < b);
+}
+
+static inline struct listing list_tasks(const weft_dump *dump)
+{
+    struct listing listing = {.count = info_of(dump).tasks};
+
+    listing.tasks = malloc((listing.count + 1) * sizeof *listing.tasks);
+    expect(listing.tasks != NULL);
+    for (size_t i = 0; i < listing.count; i++)
+        listing.tasks[i] = task_at(dump, i);
+    qsort(listing.tasks, listing.count, sizeof *listing.tasks, by_handle);
+    for (size_t i = 1; i < listing.count; i++)
+        expect(by_handle(&listing.tasks[i - 1], &listing.tasks[i]) < 0);
+    return listing;
+}
+
+static inline weft_dump_task listed(const struct listing *listing,
+                                    weft_task handle)
+{
+    weft_dump_task wanted = {.handle = handle};
+    const weft_dump_task *found =
+        bsearch(&wanted, listing->tasks, listing->count, sizeof *listing->tasks,
+                by_handle);
+
+    expect(found != NULL);
+    return *found;
+}
+
 static inline uint64_t id_of(const weft_dump *dump, weft_task handle)
 {
     return task_of(dump, handle).id;
