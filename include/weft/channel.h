@@ -22,8 +22,8 @@ WEFT_API int weft_channel_new(size_t item_size, size_t capacity,
 
 // Ends a channel; items still inside are dropped. NULL is allowed. May be
 // called by tasks and threads. Does not park.
-// Errors: -EBUSY (somebody waits on it, or is about to return from a select that
-// did: the channel stays as it was).
+// Errors: -EBUSY (somebody waits on it, or is about to return from a select
+// that did: the channel stays as it was).
 WEFT_API int weft_channel_free(weft_channel *channel);
 
 // Puts a copy of *item in, waiting while the channel is full; the first

@@ -280,16 +280,16 @@ static int add_named(struct modules *modules, size_t rooms[2],
                      const struct module *m, struct target *target,
                      const char *name)
 {
-    size_t before = modules->count;
+    bool first = modules->count == 0;
     char *path = strdup(name);
     char *file = NULL;
     int error = path == NULL ? -ENOMEM : 0;
 
     if (error == 0 && target->kind->file != NULL)
-        error = target->kind->file(target, name, before == 0, &file);
+        error = target->kind->file(target, name, first, &file);
     if (error == 0)
         error = add(modules, &rooms[0], &rooms[1], m, path, file);
-    if (modules->count == before) {
+    if (error != 0) {
         free(path);
         free(file);
     }

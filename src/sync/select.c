@@ -184,7 +184,7 @@ static void unlock_all(struct select *select)
 enum {
     NOBODY = -1,
     AGAIN = -2
-};  // no errors: -EPERM and -ENOENT never
+}; // no errors: -EPERM and -ENOENT never
     // come out of a wait
 
 static bool try(struct clause *clause)

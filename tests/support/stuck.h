@@ -27,6 +27,13 @@ static inline void stuck_check(bool holds)
         abort();
 }
 
+// Not a yield: the runner keeps its worker, with what is in its queue, until
+// the other has nothing to do and steals that.
+static inline void stuck_nap(void)
+{
+    (void)weft_task_sleep(weft_time_after(WEFT_MILLISECOND));
+}
+
 // Both hold one before either wants the other.
 static void *stuck_cross(void *turn)
 {
@@ -37,7 +44,7 @@ static void *stuck_cross(void *turn)
     stuck_check(weft_mutex_lock(both[own], WEFT_NEVER) == 0);
     atomic_fetch_add(&met, 1);
     while (atomic_load(&met) < 2)
-        (void)weft_task_yield();
+        stuck_nap();
     atomic_fetch_add(&stuck_ready, 1);
     (void)weft_mutex_lock(both[!own], WEFT_NEVER);
     return NULL;
@@ -51,7 +58,7 @@ static void *stuck_behind(void *unused)
     stuck_check(weft_rwlock_lock_read(&stuck_routes, WEFT_NEVER) == 0);
     atomic_fetch_add(&stuck_readers, 1);
     while (atomic_load(&stuck_readers) < 2)
-        (void)weft_task_yield();
+        stuck_nap();
     atomic_fetch_add(&stuck_ready, 1);
     (void)weft_mutex_lock(&stuck_first, WEFT_NEVER);
     return NULL;
@@ -62,7 +69,7 @@ static void *stuck_writer(void *unused)
 {
     (void)unused;
     while (atomic_load(&stuck_readers) < 2)
-        (void)weft_task_yield();
+        stuck_nap();
     atomic_fetch_add(&stuck_ready, 1);
     (void)weft_rwlock_lock_write(&stuck_routes, WEFT_NEVER);
     return NULL;
