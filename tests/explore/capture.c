@@ -321,7 +321,7 @@ static void capture_slot(void *arg)
 static void capture_run(void)
 {
     static const struct cfi_module none;
-    struct cfi_cache *cache = cfi_cache_new_for(&none, 0);
+    struct cfi_cache *cache = cfi_cache_new_for(&none, 0, NULL);
 
     explore_expect(cache != NULL);
     forget_epochs();
