@@ -38,8 +38,7 @@ SANITIZER_ENV = {
     "TSAN_OPTIONS": "second_deadlock_stack=1",
 }
 
-# Name -> what it is, its command, its time-out in seconds. They print TAP. All
-# but `check` run two at a time; the longest first.
+# Name -> what it is, its command, its time-out in seconds. They print TAP.
 RUNNERS = {
     "check": ("format, lint and house rules",
               ["python3", "tools/check.py", "--tap"], 600),
@@ -95,13 +94,6 @@ class Tally:
             if result.failed:
                 self.failures.append((name, result, log))
                 show_failure(name, result, log)
-
-    def take(self, other):
-        with self.lock:
-            self.passed += other.passed
-            self.failed += other.failed
-            self.skipped += other.skipped
-            self.failures += other.failures
 
     def fail(self, name, what, text=""):
         self.add(name, tap.Result(failed=[what], output=text))
@@ -238,6 +230,7 @@ def variant_step(variant, pattern, tally):
         tally.fail(f"{variant}/build", "(does not build)", str(error))
         return
     say(f"      {len(tests)} programs")
+    tally.times = []
     run_programs(variant, tests, tally)
     say("      slowest: " + ", ".join(
         f"{name.partition('/')[2]} {seconds:.0f} s"
@@ -287,25 +280,6 @@ def leave(number, _):
     os._exit(128 + number)
 
 
-def uses_all(name):
-    """Whether a step keeps all processors busy by itself."""
-    return name == "check" or name in build.VARIANTS
-
-
-def take_step(step, pattern, tally):
-    number, name, description = step
-    own = Tally()
-    start = time.monotonic()
-    say(f"[{number}] {name}: {description}")
-    if name in build.VARIANTS:
-        variant_step(name, pattern, own)
-    else:
-        runner_step(name, own)
-    say(f"      {name}: {own.passed} passed, {own.failed} failed "
-        f"({time.monotonic() - start:.0f} s)")
-    tally.take(own)
-
-
 def main(arguments):
     if "--long" in arguments:
         arguments.remove("--long")
@@ -324,15 +298,18 @@ def main(arguments):
     pattern = arguments[0] if arguments else ""
     began = time.monotonic()
     tally = Tally()
-    steps = [(f"{index}/{len(plan(pattern))}", *step)
-             for index, step in enumerate(plan(pattern), 1)]
-    for step in steps:
-        if uses_all(step[1]):
-            take_step(step, pattern, tally)
-    with ThreadPoolExecutor(build.JOBS) as pool:
-        for done in [pool.submit(take_step, step, pattern, tally)
-                     for step in steps if not uses_all(step[1])]:
-            done.result()
+    steps = plan(pattern)
+    for index, (name, description) in enumerate(steps, 1):
+        before = tally.passed, tally.failed
+        start = time.monotonic()
+        say(f"[{index}/{len(steps)}] {name}: {description}")
+        if name in build.VARIANTS:
+            variant_step(name, pattern, tally)
+        else:
+            runner_step(name, tally)
+        passed, failed = tally.passed - before[0], tally.failed - before[1]
+        say(f"      {passed} passed, {failed} failed "
+            f"({time.monotonic() - start:.0f} s)")
     if tally.passed + tally.failed + len(tally.skipped) == 0:
         tally.fail("filter", f"(no test has {pattern} in its name)")
     summary(tally, time.monotonic() - began)

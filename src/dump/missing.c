@@ -18,7 +18,8 @@
 //       same run afterwards.
 //   M1  turn goes from OPEN to BUSY by whoever captures the stack, by CAS; then
 //       to DONE (release) -> the conductor (acquire) sees the stack; or back to
-//       OPEN, if it could not be read.
+//       OPEN, if it could not be read. Before the conductor uses what is not
+//       DONE it makes it BUSY itself, for good.
 #include "dump/missing.h"
 
 #include "dump/fp_search.h"
@@ -325,6 +326,20 @@ void missing_take(const struct picture *picture, struct cfi_cache *cache,
     }
 }
 
+// From now on nobody captures its stack any more. True: nobody has. One who is
+// at it just now is waited for.
+static bool close_turn(struct missing *missing)
+{
+    atomic_u32 never = 0;
+
+    while (!take_turn(missing)) { // M1
+        if (missing_is_found(missing))
+            return false;
+        (void)port_futex_wait(&never, 0, port_now() + STEP_NS);
+    }
+    return true;
+}
+
 void missing_capture(const struct picture *picture, struct missing *list,
                      uint32_t count)
 {
@@ -332,7 +347,7 @@ void missing_capture(const struct picture *picture, struct missing *list,
         struct missing *missing = &list[i];
         if (missing->task == NULL || missing->task->index >= picture->slots)
             continue;
-        if (!missing_is_found(missing))
+        if (!missing_is_found(missing) && close_turn(missing))
             missing->running.error = missing->where.why;
         capture_running(picture, &missing->running);
     }
