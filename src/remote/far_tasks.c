@@ -238,12 +238,12 @@ static void copy_segments(struct far_runtime *far, struct far_reader *unused)
 
 // ---- Queues ----
 
-// The index of the slot at an address, or WEFT_NONE.
+// The index of the slot at an address, which may be NULL, or WEFT_NONE.
 static uint32_t index_of(const struct far_runtime *far, const void *slot)
 {
     uintptr_t address = (uintptr_t)slot;
 
-    for (uint32_t first = 0; first < far->picture.slots;
+    for (uint32_t first = 0; slot != NULL && first < far->picture.slots;
          first += SEGMENT_SLOTS) {
         uintptr_t away = address - far->segments[first / SEGMENT_SLOTS];
         uint32_t index = first + (uint32_t)(away / sizeof *far->slots);
@@ -254,10 +254,8 @@ static uint32_t index_of(const struct far_runtime *far, const void *slot)
 }
 
 static void add_place(struct far_runtime *far, uint32_t worker, uint32_t *place,
-                      const void *task)
+                      uint32_t slot)
 {
-    uint32_t slot = task == NULL ? WEFT_NONE : index_of(far, task);
-
     if (slot == WEFT_NONE || far->place_count == READY_MAX ||
         !is_task(&far->slots[slot], slot) || !is_ready(&far->slots[slot]))
         return;
@@ -273,11 +271,13 @@ static void add_places(struct far_runtime *far, uint32_t worker)
     uint64_t tail = load_relaxed(&core->queue.tail);
     uint32_t place = 0;
 
-    add_place(far, worker, &place, load_relaxed(&far->workers[worker].hand));
-    add_place(far, worker, &place, load_relaxed(&core->next));
+    add_place(far, worker, &place,
+              index_of(far, load_relaxed(&far->workers[worker].hand)));
+    add_place(far, worker, &place, index_of(far, load_relaxed(&core->next)));
     for (uint64_t at = head; at < tail && at - head < QUEUE_CAP; at++)
-        add_place(far, worker, &place,
-                  load_relaxed(&core->queue.slots[at & QUEUE_MASK]));
+        add_place(
+            far, worker, &place,
+            index_of(far, load_relaxed(&core->queue.slots[at & QUEUE_MASK])));
 }
 
 // The first of the shared queue; their places are in their slots.
@@ -288,7 +288,7 @@ static void add_injected(struct far_runtime *far)
 
     for (uint32_t i = 0; i < READY_MAX && at != NULL; i++) {
         uint32_t slot = index_of(far, at);
-        add_place(far, WEFT_NONE, &place, at);
+        add_place(far, WEFT_NONE, &place, slot);
         at = slot == WEFT_NONE ? NULL : far->slots[slot].next;
     }
 }

@@ -361,12 +361,17 @@ static void write_status(FILE *to, const struct target_thread *thread)
     write_note(to, "CORE", NT_PRSTATUS, &status, sizeof status);
 }
 
-static void write_threads(const struct target *target, FILE *to)
+static void write_threads(struct recorder *recorder, FILE *to)
 {
+    const struct target *target = &recorder->target;
     struct saved_thread *saved =
         calloc(target->thread_count + 1, sizeof *saved);
 
-    for (size_t i = 0; saved != NULL && i < target->thread_count; i++) {
+    if (saved == NULL) {
+        recorder->recorded->error = ENOMEM;
+        return;
+    }
+    for (size_t i = 0; i < target->thread_count; i++) {
         const struct target_thread *thread = &target->threads[i];
         if (thread->stopped)
             write_status(to, thread);
@@ -380,9 +385,8 @@ static void write_threads(const struct target *target, FILE *to)
                                          .call = thread->call};
         memcpy(saved[i].args, thread->args, sizeof saved[i].args);
     }
-    if (saved != NULL)
-        write_note(to, BEACON_OWNER, SAVED_THREADS, saved,
-                   target->thread_count * sizeof *saved);
+    write_note(to, BEACON_OWNER, SAVED_THREADS, saved,
+               target->thread_count * sizeof *saved);
     free(saved);
 }
 
@@ -439,9 +443,9 @@ static void write_files(struct recorded *r, FILE *to)
     }
     uint64_t head[2] = {put_files(r, NULL, PUT_NOTHING), 1};
     (void)fwrite(head, sizeof head, 1, note);
-    (void)put_files(r, note, PUT_NUMBERS);
-    (void)put_files(r, note, PUT_PATHS);
-    if (fclose(note) == 0)
+    bool all = put_files(r, note, PUT_NUMBERS) == head[0] &&
+               put_files(r, note, PUT_PATHS) == head[0];
+    if (fclose(note) == 0 && all)
         write_note(to, "CORE", NT_FILE, bytes, size);
     else
         r->error = ENOMEM;
@@ -463,18 +467,23 @@ static void write_auxv(const struct target *target, FILE *to)
     write_note(to, "CORE", NT_AUXV, auxv, size);
 }
 
-static void write_args(const struct weft_dump *dump, FILE *to)
+static void write_args(struct recorded *r, const struct weft_dump *dump,
+                       FILE *to)
 {
     char *bytes = NULL;
     size_t size = 0;
     FILE *note = open_memstream(&bytes, &size);
 
-    if (note == NULL)
+    if (note == NULL) {
+        r->error = ENOMEM;
         return;
+    }
     for (char **arg = dump->args; *arg != NULL; arg++)
         (void)fwrite(*arg, 1, strlen(*arg) + 1, note);
     if (fclose(note) == 0)
         write_note(to, BEACON_OWNER, SAVED_ARGS, bytes, size);
+    else
+        r->error = ENOMEM;
     free(bytes);
 }
 
@@ -527,11 +536,11 @@ static size_t write_notes(struct recorder *recorder,
         return 0;
     }
     write_info(dump, to);
-    write_threads(&recorder->target, to);
+    write_threads(recorder, to);
     write_auxv(&recorder->target, to);
     write_files(r, to);
     write_facts(recorder, dump, to);
-    write_args(dump, to);
+    write_args(r, dump, to);
     if (fclose(to) != 0)
         r->error = ENOMEM;
     else

@@ -11,8 +11,6 @@
 //       has done with it.
 #include "sync/clause.h"
 
-#include <string.h>
-
 enum { CLAUSES_MAX = 65535 };
 
 _Static_assert(sizeof(struct clause) == sizeof(weft_clause),
@@ -155,37 +153,24 @@ static void rank(struct select *select)
     }
 }
 
-static void lock_all(struct select *select)
+// Acquires or releases each once.
+__attribute__((always_inline)) static inline void each_lock(
+    const struct select *select, void (*act)(struct lock *lock))
 {
     uintptr_t last = 0;
 
     for (uint32_t i = 0; i < select->count; i++) {
         uintptr_t next = nth_lock(select, i);
         if (next != last)
-            lock_acquire((struct lock *)next);
-        last = next;
-    }
-}
-
-static void unlock_all(struct select *select)
-{
-    uintptr_t last = 0;
-
-    for (uint32_t i = 0; i < select->count; i++) {
-        uintptr_t next = nth_lock(select, i);
-        if (next != last)
-            lock_release((struct lock *)next);
+            act((struct lock *)next);
         last = next;
     }
 }
 
 // ---- Choosing. ----
 
-enum {
-    NOBODY = -1,
-    AGAIN = -2
-}; // no errors: -EPERM and -ENOENT never
-    // come out of a wait
+// In place of an index. No error that comes out of a wait is one of these.
+enum { NOBODY = -1, AGAIN = -2 };
 
 static bool try(struct clause *clause)
 {
@@ -241,9 +226,10 @@ static void publish(void *arg)
 
     for (uint32_t i = 0; i < select->count; i++)
         waiter_follow(&select->clauses[i].own.waiter, &select->base);
-    unlock_all(select);
+    each_lock(select, lock_release);
 }
 
+// What it was chosen for still is so.
 static bool is_so(struct clause *clause)
 {
     const struct clause_kind *kind = kind_of(clause);
@@ -297,13 +283,13 @@ static int choose(struct select *select, int64_t deadline_ns)
 {
     shuffle(select);
     rank(select);
-    lock_all(select);
+    each_lock(select, lock_acquire);
     int chosen = try_all(select);
     if (chosen == NOBODY && deadline_ns > 0)
         chosen = enter_all(select);
     if (chosen == NOBODY && deadline_ns > 0)
         return wait_for(select, deadline_ns);
-    unlock_all(select);
+    each_lock(select, lock_release);
     return chosen == NOBODY ? -ETIMEDOUT : chosen;
 }
 

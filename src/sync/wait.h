@@ -17,7 +17,7 @@
 struct wait {
     enum weft_wait_kind kind;
     const void *object;  // mutex, channel, scope, task to join, or NULL
-    int fd;              // with WEFT_WAIT_FD
+    int fd;              // with WEFT_WAIT_FD; of a select how many clauses
     bool write;          //
     bool firm;           // neither cancelling nor a scope's deadline ends it
     int64_t deadline_ns; // the caller's own

@@ -207,7 +207,7 @@ struct task {
     const void *wait_object;  // the wait record: P1 publishes it. Of a join it
                               // is the id of the joined
     int64_t wait_deadline;    //
-    int32_t wait_fd;          //
+    int32_t wait_fd;          // or, of a select, how many clauses
     uint8_t wait_kind;        // enum weft_wait_kind
     bool wait_write;          //
     uint8_t join;             // enum join_mode; under `lock`

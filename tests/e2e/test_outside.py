@@ -689,7 +689,10 @@ CASES = [
 
 
 def run(cases):
-    """Runs them, prints TAP; the exit status."""
+    """Runs them, or those that the command line names, prints TAP; the exit
+    status."""
+    wanted = sys.argv[1:]
+    cases = [case for case in cases if not wanted or case.__name__ in wanted]
     failed = False
     print(f"1..{len(cases)}", flush=True)
     for number, case in enumerate(cases, 1):
@@ -702,7 +705,8 @@ def run(cases):
             comment = f" # SKIP {reason}"
         except Exception as failure:
             result, failed = "not ok", True
-            print(f"# {type(failure).__name__}: {failure}")
+            for line in f"{type(failure).__name__}: {failure}".splitlines():
+                print(f"# {line}")
         print(f"{result} {number} - {case.__name__}{comment}", flush=True)
     return 1 if failed else 0
 

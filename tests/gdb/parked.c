@@ -84,28 +84,11 @@ static void *hold_mutex(void *arg)
 
 // ---- Sending them there ----
 
-static uint32_t next_random(void)
-{
-    static uint64_t state = 88172645463325252;
-
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 32);
-}
-
 static void choose_site(struct site *site)
 {
     *site = (struct site){
-        .levels = 4 + (int)(next_random() % (DEPTH_MAX - 3)),
-        .salt = (int)(next_random() % 10000),
-        .room = room,
-        .empty = empty,
-        .full = full,
-        .mutex = &mutex,
-    };
-    for (int i = 0; i < LEVELS_MAX; i++)
-        site->path[i] = (uint8_t)next_random();
+        .room = room, .empty = empty, .full = full, .mutex = &mutex};
+    choose_way(site, 4, DEPTH_MAX);
 }
 
 static void spawn(weft_runtime *runtime, int index)

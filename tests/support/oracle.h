@@ -58,4 +58,24 @@ ALWAYS_INLINE place_fn *by_pointer(place_fn *fn)
     (site->through_libc = true,                                                \
      qsort_r((char[2]){0, 1}, 2, 1, (fn), &(struct hop){site, level - 1}), 0)
 
+// A generator of our own, so that the ways are the same everywhere.
+ALWAYS_INLINE uint32_t next_random(void)
+{
+    static uint64_t state = 88172645463325252;
+
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 32);
+}
+
+// Chooses a way of `least` to `most` levels.
+ALWAYS_INLINE void choose_way(struct site *site, int least, int most)
+{
+    site->levels = least + (int)(next_random() % (unsigned)(most - least + 1));
+    site->salt = (int)(next_random() % 10000);
+    for (int i = 0; i < LEVELS_MAX; i++)
+        site->path[i] = (uint8_t)next_random();
+}
+
 #endif
