@@ -342,6 +342,7 @@ static const char LONG[] = "0123456789012345678901234567890123456789"
 
 static void *have_names(void *arg)
 {
+    const char *no_format = NULL;
     weft_task_options options = {.size = sizeof options, .name = LONG};
     char cut[WEFT_NAME_MAX] = {0};
     weft_task task;
@@ -357,6 +358,7 @@ static void *have_names(void *arg)
     expect_is(weft_task_set_name(LONG), 0);
     expect_name(weft_task_self(), cut);
     expect_is(weft_task_set_namef("%s %d", LONG, 7), 0);
+    expect_is(weft_task_set_namef(no_format), -EINVAL);
     expect_is(weft_task_set_name(NULL), 0);
     expect_name(weft_task_self(), NULL);
     task = spawn(sleep_for_ever, NULL);

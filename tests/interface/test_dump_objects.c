@@ -749,6 +749,12 @@ static void test_selects(void **state)
     clause = clause_of(dump, tasks[0], 3);
     expect_is(clause.wait, WEFT_WAIT_FD);
     expect(clause.wait_fd >= 0 && !clause.wait_write);
+    size_t at;
+    expect_is(weft_dump_find_task(dump, task.id, &at), 0);
+    expect_is(weft_dump_get_clause(dump, at, 6, &clause), -ENOENT);
+    expect_is(weft_dump_get_clause(dump, SIZE_MAX, 0, &clause), -ENOENT);
+    expect_is(weft_dump_get_clause(dump, at, 0, NULL), -EINVAL);
+    expect_is(weft_dump_get_clause(NULL, at, 0, &clause), -EINVAL);
     expect_is(clause_of(dump, tasks[0], 4).wait, WEFT_WAIT_SLEEP);
     expect_is(clause_of(dump, tasks[0], 5).wait, WEFT_WAIT_EVENT);
     expect_is(task_of(dump, tasks[1]).clauses, 16);
