@@ -262,7 +262,8 @@ def add_looks(s, ids):
           without="is wrong|not saved")
     s.add("weft task", rf'Current task is T{waits} "waits"', "thread 1")
     s.add("info weft tasks", rf"^\* T{waits} ", rf"^  T{ids['locks']} ")
-    s.add("bt", r"in wait_here \(depth=0\)", r"in waits \(", without=r" main \(")
+    s.add("bt", r"in wait_here \(depth=0\)", r"in waits \(",
+          without=r" main \(")
     s.add("bt 1", r"^#\d+ ")
     s.add("frame function wait_here", "wait_here")
     s.add("info locals", "^local = 4711$", "^a = 4711$")
