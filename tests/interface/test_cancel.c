@@ -358,7 +358,7 @@ static void *have_names(void *arg)
     expect_is(weft_task_set_name(LONG), 0);
     expect_name(weft_task_self(), cut);
     expect_is(weft_task_set_namef("%s %d", LONG, 7), 0);
-    expect_is(weft_task_set_namef(no_format), -EINVAL);
+    expect_is(weft_task_set_namef(no_format, 1), -EINVAL);
     expect_is(weft_task_set_name(NULL), 0);
     expect_name(weft_task_self(), NULL);
     task = spawn(sleep_for_ever, NULL);
