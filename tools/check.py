@@ -350,7 +350,8 @@ COVERED = "tests/explore/covered.txt"
 
 def rule_covered(tree):
     """A file with ordered atomics is in the explorer's list: with scenarios
-    that exist, or with the reason why none drives it."""
+    that exist, or with the reason why none drives it. Others may be listed,
+    with scenarios."""
     files = [path for path in above_port(tree)
              if any(ORDERED.search(line)
                     for line in code_lines(tree.text(path)))]
@@ -358,13 +359,17 @@ def rule_covered(tree):
     for number, line in enumerate(tree.lines(COVERED) if files else [], 1):
         if line and not line.startswith("#"):
             path, _, rest = line.partition(":")
-            listed[path] = number
+            listed[path] = number, rest.strip()
             yield from bad_cover(tree, number, path, rest.strip())
     for path in files:
         if str(path) not in listed:
             yield path, 1, f"ordered atomics, but not in {COVERED}"
     for path in listed.keys() - {str(path) for path in files}:
-        yield COVERED, listed[path], f"{path} has no ordered atomics"
+        number, rest = listed[path]
+        if rest.startswith("no:"):
+            yield COVERED, number, f"{path} has no ordered atomics"
+        elif not (tree.root / path).is_file():
+            yield COVERED, number, f"there is no {path}"
 
 
 def bad_cover(tree, number, path, rest):

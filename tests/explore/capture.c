@@ -20,7 +20,8 @@ static struct picture pictures[EPOCHS + 1]; // by epoch
 static bool waited[EPOCHS + 1]; // for all that was known when it was opened
 static struct task *task;
 static uint64_t waits;    // its state word, while it waits
-static atomic_u32 woken;  // how often
+static bool knew[EPOCHS + 1]; // he who woke it, before he did
+static atomic_u32 woken;      // how often
 static atomic_u32 queued; // by the waker, taken by the worker
 
 static void *no_function(void *arg)
@@ -72,6 +73,7 @@ static void begin(void)
     task->wait_object = NULL;
     task->wait_deadline = WEFT_NEVER;
     make_pictures();
+    memset(knew, 0, sizeof knew);
     store_relaxed(&woken, 0);
     store_relaxed(&queued, 0);
 }
@@ -123,8 +125,11 @@ static void run_woken(void *arg)
 // One outside: `arg` the outcome.
 static void wake(void *arg)
 {
+    uint32_t epoch = load_seq_cst(&task_epochs[task->tag]);
+
     if (waiter_fire_word(task, waits, (int)(uintptr_t)arg) != FIRED_READY)
         return;
+    knew[epoch] = true;
     (void)add_relaxed(&woken, 1);
     store_relaxed(&task->woken, 7);
     store_release(&queued, 1);
@@ -145,7 +150,7 @@ static void expect_record(uint32_t epoch)
     if (shape->state == WEFT_STATE_WAITING)
         explore_expect(waited[epoch] && shape->wait == WEFT_WAIT_SLEEP);
     else
-        explore_expect(shape->state == WEFT_STATE_READY);
+        explore_expect(shape->state == WEFT_STATE_READY && !knew[epoch]);
 }
 
 static void capture_woken(void)

@@ -75,6 +75,43 @@ static void join_timed(void)
     scheduler_end();
 }
 
+// Who gave up comes back to a slot that may be another task's, which somebody
+// else waits for by now.
+static void join_first(void *arg)
+{
+    int error = weft_task_join(shared, port_now() + WHILE_NS, NULL);
+
+    explore_expect(error == 0 || error == -ETIMEDOUT || error == -EBUSY ||
+                   error == -ESRCH);
+    *(bool *)arg = error == 0;
+}
+
+static void join_and_next(void *arg)
+{
+    int error = weft_task_join(shared, WEFT_NEVER, NULL);
+
+    explore_expect(error == 0 || error == -EBUSY || error == -ESRCH);
+    *(bool *)arg = error == 0;
+    if (error != 0)
+        return;
+    weft_task next = scheduler_spawn(do_nothing, NULL);
+    explore_expect(weft_task_join(next, WEFT_NEVER, NULL) == 0);
+}
+
+static void join_again(void)
+{
+    bool joined[2] = {false, false};
+
+    scheduler_begin(1);
+    shared = scheduler_spawn(do_nothing, NULL);
+    explore_start("joiner", join_first, &joined[0]);
+    explore_start("second", join_and_next, &joined[1]);
+    explore_join_all();
+    explore_expect(joined[0] + joined[1] ==
+                   (weft_task_join(shared, 0, NULL) == -ESRCH));
+    scheduler_end();
+}
+
 // ---- Cancel ----
 
 static weft_event event;
@@ -491,6 +528,7 @@ static void steal_next(void)
 const struct scenario runtime_scenarios[] = {
     RUNTIME("join-one", "join", join_one),
     RUNTIME("join-timed", "join", join_timed),
+    {"join-again", "join", join_again, {1, 0}, {2, 1}, NULL, NULL},
     RUNTIME("wake-waiting", "task state", wake_waiting),
     {"wake-timed", "task state", wake_timed, {1, 1}, {3, 2}, NULL, "0 1"},
     {"wake-never", "task state", wake_never, {1, 1}, {3, 2}, NULL, "1"},

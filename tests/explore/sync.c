@@ -175,6 +175,16 @@ static void channel_closed(void)
     expect_received();
 }
 
+// Nobody receives: a sender that waits is told by the closing alone.
+static void channel_refused(void)
+{
+    reset_channel(1);
+    explore_start("sender", send_all, NULL);
+    explore_start("closer", close_it, NULL);
+    explore_join_all();
+    expect_received();
+}
+
 // ---- Event, once, semaphore, rwlock, waitgroup ----
 
 static weft_event event;
@@ -339,6 +349,7 @@ const struct scenario sync_scenarios[] = {
     SYNC("channel-pass", "channel", channel_pass),
     SYNC("channel-timed", "channel", channel_timed),
     SYNC("channel-closed", "channel", channel_closed),
+    SYNC("channel-refused", "channel", channel_refused),
     SYNC("event", "event", event_set),
     SYNC("once", "once", once_two),
     LARGE("semaphore", "semaphore", semaphore_of_one),

@@ -1,0 +1,1 @@
+// locked.c -- Nothing but a lock.
