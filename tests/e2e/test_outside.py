@@ -416,23 +416,30 @@ class ForAll:
         self.place = tempfile.TemporaryDirectory()
 
     def __enter__(self):
-        os.chmod(self.place.name, 0o755)
+        os.chmod(self.place.name, 0o1777)
         return lambda path: shutil.copy(path, self.place.name)
 
     def __exit__(self, *_):
         self.place.cleanup()
 
 
+def refused_to_another(pid, words, command):
+    """Where a build counts what is reached, its user's go beside the copy."""
+    counted = {"GCOV_PREFIX": os.path.dirname(command)}
+    refused(pid, words, command, user=NOBODY, env={**os.environ, **counted})
+
+
 def as_another_user():
     with Server() as server, ForAll() as copy:
-        refused(server.pid, f"run by user 0, and this command by user {NOBODY}",
-                copy(WEFT), user=NOBODY)
+        refused_to_another(
+            server.pid, f"run by user 0, and this command by user {NOBODY}",
+            copy(WEFT))
 
 
 def of_one_not_dumpable():
     with ForAll() as copy, Outside("sealed", program=copy(OUTSIDE),
                                    user=NOBODY) as program:
-        refused(program.pid, "it is not dumpable", copy(WEFT), user=NOBODY)
+        refused_to_another(program.pid, "it is not dumpable", copy(WEFT))
         equal(len(dump_by_pid(program)["tasks"]), 1)  # root may
 
 

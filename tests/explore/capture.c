@@ -19,10 +19,10 @@ enum { COUNT = 5, EPOCHS = 2 };
 static struct picture pictures[EPOCHS + 1]; // by epoch
 static bool waited[EPOCHS + 1]; // for all that was known when it was opened
 static struct task *task;
-static uint64_t waits;    // its state word, while it waits
+static uint64_t waits;        // its state word, while it waits
 static bool knew[EPOCHS + 1]; // he who woke it, before he did
 static atomic_u32 woken;      // how often
-static atomic_u32 queued; // by the waker, taken by the worker
+static atomic_u32 queued;     // by the waker, taken by the worker
 
 static void *no_function(void *arg)
 {

@@ -306,8 +306,24 @@ static void check_counts(weft_runtime *runtime, unsigned dumps,
     expect_is(metrics.dumps_incomplete, incomplete);
 }
 
-// `stuck` tasks keep as many workers; ten dumps in a row go on without these,
-// then the workers come back and a dump is whole again.
+// Without the workers that are stuck, at least: where the processors are too
+// few for the others, one of these may come late, too.
+static bool check_dump_without(const weft_dump *dump, const weft_task *tasks,
+                               unsigned stuck, weft_task parked)
+{
+    unsigned missing = workers_in_state(dump, WEFT_WORKER_MISSING);
+
+    check_laws(dump);
+    expect(missing >= stuck);
+    expect_is(info_of(dump).tasks, stuck + 1);
+    for (unsigned i = 0; i < stuck; i++)
+        check_stuck(dump, tasks[i]);
+    expect_is(task_of(dump, parked).state, WEFT_STATE_WAITING);
+    return missing == stuck;
+}
+
+// `stuck` tasks keep as many workers; ten dumps go on without these alone, then
+// the workers come back and a dump is whole again.
 static void be_stuck(unsigned workers, unsigned stuck, int64_t patience_ns)
 {
     struct flag flag = {0};
@@ -320,22 +336,20 @@ static void be_stuck(unsigned workers, unsigned stuck, int64_t patience_ns)
     for (unsigned i = 0; i < stuck; i++)
         tasks[i] = spawn(runtime, "stuck", spin_until, &flag);
     await_seen(&flag, stuck);
-    for (int n = 0; n < 10; n++) {
+    for (int exact = 0; exact < 10;) {
         weft_dump *dump = take(runtime);
-        check_laws(dump);
-        expect_is(workers_in_state(dump, WEFT_WORKER_MISSING), stuck);
-        expect_is(info_of(dump).tasks, stuck + 1);
-        for (unsigned i = 0; i < stuck; i++)
-            check_stuck(dump, tasks[i]);
-        expect_is(task_of(dump, parked).state, WEFT_STATE_WAITING);
+        exact += check_dump_without(dump, tasks, stuck, parked);
         weft_dump_free(dump);
     }
     atomic_store(&flag.up, true);
     for (unsigned i = 0; i < stuck; i++)
         expect(join(tasks[i]) == (intptr_t)&flag);
     weft_dump *dump = take_when(runtime, WEFT_STATE_WAITING, 1);
+    while (workers_in_state(dump, WEFT_WORKER_MISSING) > 0) {
+        weft_dump_free(dump);
+        dump = take(runtime);
+    }
     expect_is(info_of(dump).tasks, 1);
-    expect_is(workers_in_state(dump, WEFT_WORKER_MISSING), 0);
     weft_dump_free(dump);
     // And it still works.
     expect_is(join(spawn(runtime, NULL, add_one, (void *)1)), 2);
