@@ -58,6 +58,12 @@ LONG_RUNNERS = {
              2 * 3600),
     "coverage": ("what of src/ the tests reach, by its limits",
                  ["python3", "tools/coverage.py", "--tap"], 3600),
+    "vm-all": ("the interface and fault tests on aarch64",
+               ["tests/vm/run", "--suite", "interface", "--suite", "faults",
+                "--limit", "7000"], 2 * 3600),
+    "vm-eight": ("hostile and stress tests on 8 processors of aarch64",
+                 ["tests/vm/run", "--hostile", "--cpus", "8", "--suite",
+                  "stress", "--limit", "3400"], 3600),
     "prove": ("the explorer's whole search, and the mutants",
               ["python3", "tools/prove.py", "--tap"], 4 * 3600),
 }
