@@ -11,6 +11,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# An emulated machine takes this many times as long.
+PATIENCE = float(os.environ.get("WEFT_PATIENCE", "1"))
+
 LEFT_BEHIND, BROKE_ITS_WORD, SANITIZER = 97, 98, 99
 
 SANITIZERS = {
@@ -116,7 +119,7 @@ def run(argv, rules=(), limit_s=20, extra=None, meddle=None, prefix=(),
         try:
             if meddle is not None:
                 meddle(process)
-            text = wait(process, limit_s)
+            text = wait(process, limit_s * PATIENCE)
             if text is None:
                 where = stacks(process.pid)
         finally:
