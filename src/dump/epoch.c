@@ -111,7 +111,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
     epoch->dump = new_dump(runtime);
     if (epoch->picture.store != NULL && epoch->dump != NULL &&
         prepare_caches(shop, runtime->worker_count)) {
-        store_commit(epoch->picture.store, used);
+        store_commit(epoch->picture.store, 0, used);
         return 0;
     }
     epoch_drop(epoch);
