@@ -373,6 +373,12 @@ static void read_again(struct far_runtime *far, struct far_reader *reader,
     far->target->space.read_many(&far->target->space, reader->spans, runs);
 }
 
+static bool is_same(const struct far_reader *reader, uint32_t i)
+{
+    return load_relaxed(&reader->again[i].state) == // copies, both
+           load_relaxed(&reader->far[i].copy->state);
+}
+
 // Of a core that was made without the memory of stacks, as gdb does where it
 // meets a guard page, zeros are left.
 static bool is_empty(const struct far_slot *slot)
@@ -384,10 +390,10 @@ static bool is_empty(const struct far_slot *slot)
            memcmp(slot->bytes, &zeros, sizeof zeros) == 0;
 }
 
+// `same`: it has not run since.
 static void take_slot(struct far_runtime *far, struct far_reader *reader,
-                      const struct far_slot *slot, uint64_t word)
+                      const struct far_slot *slot, bool same)
 {
-    bool same = word == load_relaxed(&slot->copy->state); // a copy's
     bool empty = same && is_empty(slot);
     enum far_result result =
         !same   ? FAR_MOVED
@@ -412,10 +418,11 @@ static void read_batch(struct far_runtime *far, struct far_reader *reader,
 
     for (uint32_t first = 0; first < batch->count; first += count) {
         count = copy_stacks(far, reader, batch, first);
-        read_again(far, reader, batch, first, count);
+        if (!far->target->frozen)
+            read_again(far, reader, batch, first, count);
         for (uint32_t i = first; i < first + count; i++)
             take_slot(far, reader, &reader->far[i],
-                      load_relaxed(&reader->again[i].state)); // a copy's
+                      far->target->frozen || is_same(reader, i));
     }
 }
 

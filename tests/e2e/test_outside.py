@@ -5,6 +5,7 @@
 # by signal, says. It is stopped, stripped, rebuilt with other structures; the
 # command is killed in the middle, and refused. tests/outside has programs in
 # states of their own, linked in several ways. Prints TAP.
+import contextlib
 import ctypes
 import json
 import os
@@ -251,8 +252,9 @@ def of_a_program_that_is_gone():
             equal(len(dump_by_pid(server)["tasks"]), 1)
 
 
-def with_other_beacon(change, words):
-    """A server whose beacon says something else is refused in one line."""
+@contextlib.contextmanager
+def other_server(change, cwd=None):
+    """A server whose beacon says something else."""
     with tempfile.TemporaryDirectory() as place:
         copy = os.path.join(place, "server")
         with open(SERVER, "rb") as file:
@@ -262,13 +264,23 @@ def with_other_beacon(change, words):
         with open(copy, "wb") as file:
             file.write(image)
         os.chmod(copy, 0o755)
-        with Server(copy) as server:
-            done = weft("dump", server.pid)
-            equal((done.returncode, done.stdout), (2, ""))
-            expect(words in done.stderr, done.stderr)
-            expect("use the command that came with that weft" in done.stderr,
-                   done.stderr)
-            equal(len(done.stderr.splitlines()), 1)
+        with Server(copy, cwd=cwd) as server:
+            yield server
+
+
+def is_refused(words, *arguments):
+    done = weft(*arguments)
+    equal((done.returncode, done.stdout), (2, ""))
+    expect(words in done.stderr, done.stderr)
+    equal(len(done.stderr.splitlines()), 1)
+
+
+OTHER = "use the command that came with that weft"
+
+
+def with_other_beacon(change, words):
+    with other_server(change) as server:
+        is_refused(f"{words}: {OTHER}", "dump", server.pid)
 
 
 def add_to(offset, number):
@@ -277,16 +289,21 @@ def add_to(offset, number):
     return change
 
 
+OLDER, NEWER = add_to(VERSION_AT, -1), add_to(VERSION_AT, 1)
+
+
 def of_another_layout():
-    with_other_beacon(add_to(LAYOUT_AT, 1), "another build of weft")
+    with_other_beacon(add_to(LAYOUT_AT, 1), 
+                      "whose structures this command (of weft 0.1.0) does not "
+                      "know")
 
 
 def of_an_older_version():
-    with_other_beacon(add_to(VERSION_AT, -1), "older than this command")
+    with_other_beacon(OLDER, "older than this command (of weft 0.1.0) can read")
 
 
 def of_a_newer_version():
-    with_other_beacon(add_to(VERSION_AT, 1), "newer than this command")
+    with_other_beacon(NEWER, "newer than this command (of weft 0.1.0) can read")
 
 
 def runs_on(server, client):
