@@ -453,8 +453,8 @@ def of_one_not_dumpable():
         equal(len(dump_by_pid(program)["tasks"]), 1)  # root may
 
 
-def forbid_ptrace():
-    """A filter of system calls, as containers have it: ptrace gives EPERM."""
+def forbid(*calls):
+    """A filter of system calls, as containers have it: these give EPERM."""
     class Instruction(ctypes.Structure):
         _fields_ = [("code", ctypes.c_uint16), ("jt", ctypes.c_uint8),
                     ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32)]
@@ -463,24 +463,68 @@ def forbid_ptrace():
         _fields_ = [("len", ctypes.c_uint16),
                     ("filter", ctypes.POINTER(Instruction))]
 
-    number = {"x86_64": 101, "aarch64": 117}[os.uname().machine]
-    code = (Instruction * 4)(
-        (0x20, 0, 0, 0),  # load the call's number
-        (0x15, 0, 1, number),
-        (0x06, 0, 0, 0x00050001),  # EPERM
-        (0x06, 0, 0, 0x7fff0000))  # allow
-    LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    LIBC.prctl(22, 2, ctypes.byref(Program(4, code)))  # PR_SET_SECCOMP
+    code = [(0x20, 0, 0, 0)]  # load the call's number
+    for call in calls:
+        code += [(0x15, 0, 1, call[os.uname().machine]),
+                 (0x06, 0, 0, 0x00050001)]  # EPERM
+    code += [(0x06, 0, 0, 0x7fff0000)]  # allow
+    code = (Instruction * len(code))(*code)
+
+    def apply():
+        LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        LIBC.prctl(22, 2, ctypes.byref(Program(len(code), code)))  # SECCOMP
+
+    return {"preexec_fn": apply,  # LeakSanitizer traces its own process
+            "env": {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}}
+
+
+PTRACE = {"x86_64": 101, "aarch64": 117}
+PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
 
 
 def under_a_filter_of_calls():
-    filtered = {  # LeakSanitizer traces its own process
-        "preexec_fn": forbid_ptrace,
-        "env": {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}}
     with Outside("waiting") as program:
-        refused(program.pid, "(seccomp", **filtered)
-        done = weft("dump", program.pid, "--no-stop", **filtered)
-        equal((done.returncode, done.stderr), (0, ""))
+        refused(program.pid, "(seccomp", **forbid(PTRACE))
+        refused(program.pid, "(seccomp", **forbid(PTRACE, PROCESS_VM_READV))
+        for options, filtered in (
+                (("--no-stop",), forbid(PTRACE)),
+                (("--no-stop",), forbid(PTRACE, PROCESS_VM_READV)),
+                ((), forbid(PROCESS_VM_READV))):
+            done = weft("dump", program.pid, *options, **filtered)
+            equal((done.returncode, done.stderr), (0, ""))
+            expect("wait_for_ever" in done.stdout, done.stdout)
+
+
+def without_its_capability():
+    """Root, but without SYS_PTRACE, as in containers."""
+    CAP_SYS_PTRACE = 19
+    with open("/proc/self/status") as file:
+        own = int(re.search(r"^CapEff:\s+(\w+)", file.read(), re.M)[1], 16)
+    if not own >> CAP_SYS_PTRACE & 1:
+        raise Skip("it has none to begin with")
+    less = {  # PR_CAPBSET_DROP: what is executed then has it no more
+        "preexec_fn": lambda: LIBC.prctl(24, CAP_SYS_PTRACE, 0, 0, 0)}
+    with Outside("waiting") as program:
+        refused(program.pid, "has capabilities that this command lacks (`capsh "
+                             "--decode=80000`", **less)
+    with ForAll() as copy, Outside("waiting", program=copy(OUTSIDE),
+                                   user=NOBODY) as program:
+        refused(program.pid, f"it is run by user {NOBODY}, and this root lacks "
+                             "the capability SYS_PTRACE", **less)
+
+
+def from_another_user_namespace():
+    before = ["unshare", "--user", "--map-root-user"]
+    probe = subprocess.run([*before, "true"], stderr=subprocess.PIPE,
+                           text=True)
+    if probe.returncode != 0:
+        raise Skip(f"no user namespaces: {probe.stderr.strip()}")
+    with Outside("waiting") as program:
+        done = subprocess.run([*before, WEFT, "dump", str(program.pid)],
+                              stderr=subprocess.PIPE, text=True)
+        equal(done.returncode, 2)
+        expect("this command is in a user namespace" in done.stderr,
+               done.stderr)
 
 
 # ---- Without a stop ----
@@ -697,7 +741,8 @@ CASES = [
     of_an_older_version, of_a_newer_version, killed_in_the_middle,
     interrupted_in_the_middle, interrupted_says_130, under_load, refusals,
     help_text, of_a_zombie, of_a_thread, of_a_kernel_thread, as_another_user,
-    of_one_not_dumpable, under_a_filter_of_calls, without_a_stop,
+    of_one_not_dumpable, under_a_filter_of_calls, without_its_capability,
+    from_another_user_namespace, without_a_stop,
     without_a_stop_under_load, held_by_another, linked_in_every_way,
     stripped_without_a_table, of_several_runtimes, with_all_workers_stuck,
     of_foreign_threads, with_its_own_locks_held, out_of_memory_and_descriptors,
