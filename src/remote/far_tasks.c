@@ -2,8 +2,8 @@
 //
 // While it stands the table is copied, and all of those tasks that run or are
 // next to: their stacks would be gone. Those of parked ones are read when it
-// runs on, in batches, by two threads; then the state words of the batch are
-// read: whose word has not moved has not run (task.h), so what was copied is as
+// runs on, in batches, by two threads; then the slots of the batch once more:
+// whose state word has not moved has not run (task.h), so what was copied is as
 // it was. Copying a million stacks takes ten times as long as the table.
 //
 // All memory that is written while it stands is committed before.
