@@ -216,6 +216,18 @@ def text_names_the_deadlock():
         expect("the process was stopped for" in done.stdout, done.stdout)
 
 
+def verbose_shows_all_frames():
+    with Server() as server:
+        deadlock(server)
+        text = weft("dump", server.pid).stdout
+        expect("(weft's own frames are hidden: --verbose shows them)" in text
+               and "(all of it as JSON: --json)" in text, text)
+        expect("weft_mutex_lock" not in text, text)
+        text = weft("dump", server.pid, "--verbose").stdout
+        expect("weft_mutex_lock" in text and "hidden" not in text, text)
+        equal(weft("dump", server.pid, "--verbose", "--json").returncode, 64)
+
+
 def of_a_stopped_process():
     with Server() as server:
         client = server.connect()
@@ -736,7 +748,8 @@ def may_trace():
 
 
 CASES = [
-    says_what_the_process_says, text_names_the_deadlock, of_a_stopped_process,
+    says_what_the_process_says, text_names_the_deadlock,
+    verbose_shows_all_frames, of_a_stopped_process,
     of_a_stripped_program, of_a_program_that_is_gone, of_another_layout,
     of_an_older_version, of_a_newer_version, killed_in_the_middle,
     interrupted_in_the_middle, interrupted_says_130, under_load, refusals,
