@@ -33,6 +33,11 @@ TARGETS = {
     "symbols": (1, 32768),
 }
 
+# Here libFuzzer also keeps inputs that bring two compared values nearer to each
+# other. Not of those whose inputs have no words to be guessed, where that costs
+# a third of the time.
+BY_VALUES = set(TARGETS) - {"core"}
+
 TREE = build.directory("fuzz")
 CORPUS = build.ROOT / "tests" / "fuzz" / "corpus"
 INPUT_S = 20  # no input may take longer
@@ -94,7 +99,7 @@ def run_target(name, runs, seed):
     argv = [program(name), f"-runs={runs}", f"-max_len={longest}",
             f"-timeout={INPUT_S}", f"-rss_limit_mb={MEMORY_MB}",
             f"-seed={seed}", "-close_fd_mask=2",
-            "-use_value_profile=1",
+            f"-use_value_profile={int(name in BY_VALUES)}",
             f"-artifact_prefix={failures_dir()}/{name}-",
             found_dir(name), CORPUS / name]
     log = build.BUILD / "logs" / f"fuzz-{name}.log"

@@ -30,13 +30,14 @@ struct options {
     const char *output;  // or NULL: standard output
     bool force;
     bool json;
+    bool verbose;
     bool no_stop;
 };
 
 static int usage(FILE *to, int status)
 {
-    fputs("usage: weft dump PID [--json] [--no-stop] [--runtime NAME]\n"
-          "       weft dump --core FILE [-e EXE] [--json] [--runtime NAME]\n"
+    fputs("usage: weft dump PID [--no-stop] [OPTION...]\n"
+          "       weft dump --core FILE [-e EXE] [OPTION...]\n"
           "       weft save PID -o FILE [-f]\n"
           "dump prints what every task of a running weft program is doing, or "
           "of one that\n"
@@ -47,6 +48,7 @@ static int usage(FILE *to, int status)
           "  --core FILE     a core file, compressed or not, or a saved dump\n"
           "  -e EXE          where the core's executable lies now\n"
           "  --json          as a JSON document, one for each runtime\n"
+          "  --verbose       the frames of weft itself, and labels, too\n"
           "  --no-stop       do not stop the program meanwhile: tasks are read "
           "one after\n"
           "                  the other, and no finding is proven\n"
@@ -88,15 +90,17 @@ static int status_of(const struct remote_dumps *dumps)
     return STATUS_COMPLETE;
 }
 
-static int print(const struct remote_dumps *dumps, bool json, FILE *to)
+static int print(const struct remote_dumps *dumps,
+                 const struct options *options, FILE *to)
 {
+    weft_print_options how = {.size = sizeof how, .verbose = options->verbose};
     int error = 0;
 
     for (size_t i = 0; i < dumps->count && error == 0; i++) {
-        if (i > 0 && !json)
+        if (i > 0 && !options->json)
             (void)putc('\n', to);
-        error = json ? weft_dump_print_json(dumps->dumps[i], NULL, to)
-                     : weft_dump_print_text(dumps->dumps[i], NULL, to);
+        error = (options->json ? weft_dump_print_json : weft_dump_print_text)(
+            dumps->dumps[i], &how, to);
     }
     return error == 0 && fflush(to) != 0 ? -errno : error;
 }
@@ -105,7 +109,7 @@ static int deliver(const struct remote_dumps *dumps,
                    const struct options *options, struct output *output)
 {
     FILE *to = output_stream(output);
-    int error = to == NULL ? -errno : print(dumps, options->json, to);
+    int error = to == NULL ? -errno : print(dumps, options, to);
 
     if (error != 0) {
         fprintf(stderr, "weft: the dump cannot be written: %s\n",
@@ -136,7 +140,7 @@ static int take_core(const struct options *options,
         error = remote_take(&core.target, options->runtime, ret_dumps);
     if (error != 0) {
         complain(options, &core.target);
-        if (core.cut)
+        if (core.cut && strstr(core.target.problem, "cut off") == NULL)
             fprintf(stderr, "weft: %s: it is cut off before its end\n",
                     options->core);
     }
@@ -221,13 +225,16 @@ static bool make_sense(const struct options *o)
         (o->exe != NULL && o->core == NULL) ||
         (o->no_stop && o->core != NULL) || (o->force && !is_file(o->output)))
         return false;
+    if (o->verbose && o->json)
+        return false;
     return !o->saves || (o->pid != NULL && is_file(o->output) && !o->json &&
-                         !o->no_stop && o->runtime == NULL);
+                         !o->verbose && !o->no_stop && o->runtime == NULL);
 }
 
 static void set(struct options *options, int option)
 {
     options->json |= option == 'j';
+    options->verbose |= option == 'v';
     options->no_stop |= option == 'n';
     options->force |= option == 'f';
     if (option == 'r')
@@ -245,6 +252,7 @@ static int parse(int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {
         {"json", no_argument, NULL, 'j'},
+        {"verbose", no_argument, NULL, 'v'},
         {"no-stop", no_argument, NULL, 'n'},
         {"runtime", required_argument, NULL, 'r'},
         {"core", required_argument, NULL, 'c'},

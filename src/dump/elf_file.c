@@ -77,8 +77,19 @@ static void read_sections(struct elf_file *file)
     file->names_size = names->sh_size;
 }
 
+// Of one that is shorter than a header.
+static bool begins_right(const struct elf_file *file)
+{
+    size_t size = file->size < SELFMAG ? (size_t)file->size : SELFMAG;
+    char magic[SELFMAG];
+
+    return read_at(file, magic, size, 0) && memcmp(magic, ELFMAG, size) == 0;
+}
+
 static int read_headers(struct elf_file *file)
 {
+    if (file->size < sizeof(file->header))
+        return begins_right(file) ? -ENODATA : -ENOEXEC;
     if (!read_at(file, &file->header, sizeof(file->header), 0) ||
         !is_ours(&file->header))
         return -ENOEXEC;
@@ -86,10 +97,12 @@ static int read_headers(struct elf_file *file)
     file->segment_count = file->header.e_phnum;
     if (file->segment_count == PN_XNUM && file->section_count > 0)
         file->segment_count = file->sections[0].sh_info; // a core of many
-    file->segments = (ElfW(Phdr) *)elf_file_read(file, file->header.e_phoff,
-                                                 file->segment_count *
-                                                     sizeof(*file->segments));
-    return file->segments ? 0 : -ENOEXEC;
+    uint64_t at = file->header.e_phoff;
+    uint64_t bytes = file->segment_count * sizeof(*file->segments);
+    file->segments = (ElfW(Phdr) *)elf_file_read(file, at, bytes);
+    if (file->segments)
+        return 0;
+    return at > file->size || file->size - at < bytes ? -ENODATA : -ENOEXEC;
 }
 
 int elf_file_open(struct elf_file *file, const char *path)

@@ -22,7 +22,8 @@ struct elf_file {
     size_t names_size;
 };
 
-// Opens a file of this machine's kind. 0, or -errno; -ENOEXEC: another kind.
+// Opens a file of this machine's kind. 0, or -errno; -ENOEXEC: another kind,
+// -ENODATA: it ends before its table of segments does.
 int elf_file_open(struct elf_file *file, const char *path);
 
 // The same by a descriptor, which is the file's from then on, even on error.

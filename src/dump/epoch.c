@@ -111,7 +111,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
     epoch->dump = new_dump(runtime);
     if (epoch->picture.store != NULL && epoch->dump != NULL &&
         prepare_caches(shop, runtime->worker_count)) {
-        store_commit(epoch->picture.store, used);
+        store_commit(epoch->picture.store, 0, used);
         return 0;
     }
     epoch_drop(epoch);
@@ -189,10 +189,11 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier)
 
 // ---- While it runs on ----
 
+// By number: nothing need be there.
 static void fetch_lines(const void *start, size_t bytes)
 {
     for (size_t at = 0; at < bytes + 64; at += 64)
-        __builtin_prefetch((const char *)start + at);
+        __builtin_prefetch((const void *)((uintptr_t)start + at));
 }
 
 // With a million tasks every slot and stack is cold: ask for the next ones

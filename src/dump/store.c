@@ -56,6 +56,11 @@ static void shelf_deinit(struct shelf *shelf)
         port_unreserve(shelf->items, shelf->room * shelf->size);
 }
 
+static void *item(const struct shelf *shelf, size_t index)
+{
+    return shelf->items + index * shelf->size;
+}
+
 static bool finder_init(struct finder *finder, uint64_t items)
 {
     uint64_t table = TABLE_FIRST;
@@ -115,9 +120,9 @@ struct store *store_new(uint32_t slots, uint32_t scale)
     return store;
 }
 
-void store_commit(struct store *s, uint32_t slots)
+void store_commit(struct store *s, uint32_t first, uint32_t slots)
 {
-    port_commit(s->records.items, slots * sizeof(struct record));
+    port_commit(item(&s->records, first), slots * sizeof(struct record));
 }
 
 void store_free(struct store *s)
@@ -145,11 +150,6 @@ void store_free(struct store *s)
 }
 
 // ---- Adding ----
-
-static void *item(const struct shelf *shelf, size_t index)
-{
-    return shelf->items + index * shelf->size;
-}
 
 // The first of `count` items in a row, or WEFT_NONE.
 static uint32_t take(struct store *store, struct shelf *shelf, size_t count)

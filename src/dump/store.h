@@ -105,8 +105,9 @@ struct store {
 // they take as a rule. NULL: no memory.
 struct store *store_new(uint32_t slots, uint32_t scale);
 
-// Has memory ready for the records of so many slots, before anyone needs it.
-void store_commit(struct store *store, uint32_t slots);
+// Has memory ready for the records of so many slots from `first` on, before
+// anyone needs it.
+void store_commit(struct store *store, uint32_t first, uint32_t slots);
 
 void store_free(struct store *store); // NULL is allowed
 

@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -504,12 +505,16 @@ static const struct target_kind CORE = {
 
 static int explain_file(struct core_file *core, int error)
 {
+    core->cut |= error == -ENODATA;
+    if (core->cut)
+        return fail(core, ENODATA,
+                    "it is cut off after %" PRIu64 " bytes, before the end "
+                    "of its table of segments (which a saved dump has at its "
+                    "own end): nothing of it can be read",
+                    core->file.size);
     if (error != -ENOEXEC)
         return fail(core, -error, "%s", strerror(-error));
-    return fail(core, ENOEXEC,
-                core->cut ? "it is cut off before its table of segments"
-                          : "it is not a core file of this kind of machine, "
-                            "or is cut off before its table of segments");
+    return fail(core, ENOEXEC, "it is not a core file of this kind of machine");
 }
 
 static int open_file(struct core_file *core, const char *path)

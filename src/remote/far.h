@@ -20,7 +20,7 @@ struct far_reader {
     struct span *spans;   // of a batch of tasks, all four:
     uint32_t *span_of;    //
     struct far_slot *far; //
-    uint64_t *words;      // state words
+    struct task *again;   // their slots, once more
 };
 
 // A task in a queue.

@@ -2,8 +2,8 @@
 //
 // While it stands the table is copied, and all of those tasks that run or are
 // next to: their stacks would be gone. Those of parked ones are read when it
-// runs on, in batches, by two threads; then the state words of the batch are
-// read: whose word has not moved has not run (task.h), so what was copied is as
+// runs on, in batches, by two threads; then the slots of the batch once more:
+// whose state word has not moved has not run (task.h), so what was copied is as
 // it was. Copying a million stacks takes ten times as long as the table.
 //
 // All memory that is written while it stands is committed before.
@@ -14,7 +14,8 @@
 #include "remote/far.h"
 
 enum {
-    BATCH = 512, // slots; as many as one call of the system reads
+    COMMIT = 1 << 18, // slots whose memory is made ready by one thread
+    BATCH = 512,      // slots; as many as one call of the system reads
     BYTES_AT_ONCE = 1 << 20,
     READY_MAX = 4096,  // tasks that may run next: how many are read at once
     HELP_FROM = 16384, // slots: fewer are read by one thread
@@ -24,6 +25,50 @@ enum {
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+// ---- Two threads ----
+
+typedef void far_work(struct far_runtime *far, struct far_reader *reader);
+
+struct helper {
+    struct far_runtime *far;
+    far_work *work;
+};
+
+static void *help(void *arg)
+{
+    struct helper *helper = arg;
+
+    helper->work(helper->far, &helper->far->readers[1]);
+    return NULL;
+}
+
+// Each takes stretches of slots until there are none left.
+static void work_together(struct far_runtime *far, far_work *work)
+{
+    struct helper helper = {far, work};
+    struct port_thread thread;
+
+    store_relaxed(&far->next, 0); // the helper begins after it
+    bool helped = far->readers[1].cache != NULL &&
+                  port_thread_start(&thread, "weft-reader", help, &helper) == 0;
+    work(far, &far->readers[0]);
+    if (helped)
+        port_thread_join(&thread);
+}
+
+// False: all have been taken.
+static bool take_stretch(struct far_runtime *far, uint32_t length,
+                         uint32_t *ret_first, uint32_t *ret_count)
+{
+    uint64_t first = (uint64_t)add_relaxed(&far->next, 1) * length;
+
+    if (first >= far->picture.slots)
+        return false;
+    *ret_first = (uint32_t)first;
+    *ret_count = least(far->picture.slots - (uint32_t)first, length);
+    return true;
 }
 
 // ---- Room ----
@@ -37,10 +82,10 @@ static bool prepare_reader(struct far_reader *reader,
     reader->spans = calloc(BATCH, sizeof *reader->spans);
     reader->span_of = calloc(BATCH, sizeof *reader->span_of);
     reader->far = calloc(BATCH, sizeof *reader->far);
-    reader->words = calloc(BATCH, sizeof *reader->words);
+    reader->again = calloc(BATCH, sizeof *reader->again);
     return reader->cache != NULL && reader->bytes != NULL &&
            reader->spans != NULL && reader->span_of != NULL &&
-           reader->far != NULL && reader->words != NULL;
+           reader->far != NULL && reader->again != NULL;
 }
 
 static void free_slots(struct far_runtime *far)
@@ -50,6 +95,17 @@ static void free_slots(struct far_runtime *far)
     store_free(far->picture.store);
     far->slots = NULL;
     far->picture.store = NULL;
+}
+
+static void commit_slots(struct far_runtime *far, struct far_reader *unused)
+{
+    uint32_t first, count;
+
+    (void)unused;
+    while (take_stretch(far, COMMIT, &first, &count)) {
+        port_commit(far->slots + first, count * sizeof *far->slots);
+        store_commit(far->picture.store, first, count);
+    }
 }
 
 // Room for so many slots, and a store for what is found in them.
@@ -64,10 +120,8 @@ static int make_room(struct far_runtime *far, uint32_t used)
     far->picture.store = store_new(room, 1);
     if (far->slots == NULL || far->picture.store == NULL)
         return -ENOMEM;
-    if (used == 0)
-        return 0;
-    port_commit(far->slots, used * sizeof *far->slots);
-    store_commit(far->picture.store, used);
+    far->picture.slots = used;
+    work_together(far, commit_slots);
     return 0;
 }
 
@@ -107,52 +161,8 @@ void far_tasks_free(struct far_runtime *far)
         free(reader->spans);
         free(reader->span_of);
         free(reader->far);
-        free(reader->words);
+        free(reader->again);
     }
-}
-
-// ---- Two threads ----
-
-typedef void far_work(struct far_runtime *far, struct far_reader *reader);
-
-struct helper {
-    struct far_runtime *far;
-    far_work *work;
-};
-
-static void *help(void *arg)
-{
-    struct helper *helper = arg;
-
-    helper->work(helper->far, &helper->far->readers[1]);
-    return NULL;
-}
-
-// Each takes stretches of slots until there are none left.
-static void work_together(struct far_runtime *far, far_work *work)
-{
-    struct helper helper = {far, work};
-    struct port_thread thread;
-    bool helped = far->readers[1].cache != NULL &&
-                  port_thread_start(&thread, "weft-reader", help, &helper) == 0;
-
-    store_relaxed(&far->next, 0);
-    work(far, &far->readers[0]);
-    if (helped)
-        port_thread_join(&thread);
-}
-
-// False: all have been taken.
-static bool take_stretch(struct far_runtime *far, uint32_t length,
-                         uint32_t *ret_first, uint32_t *ret_count)
-{
-    uint64_t first = (uint64_t)add_relaxed(&far->next, 1) * length;
-
-    if (first >= far->picture.slots)
-        return false;
-    *ret_first = (uint32_t)first;
-    *ret_count = least(far->picture.slots - (uint32_t)first, length);
-    return true;
 }
 
 // ---- The table ----
@@ -328,22 +338,45 @@ static uint32_t copy_stacks(struct far_runtime *far, struct far_reader *reader,
     return i - first;
 }
 
-// What their state words are by now; 0, which none is, where it cannot be read.
-static void read_words(struct far_runtime *far, struct far_reader *reader,
+// How many from one on lie beside each other in the table, up to `end`.
+static uint32_t run_length(const struct batch *batch, uint32_t at, uint32_t end)
+{
+    uint32_t i = at + 1;
+
+    while (i < end && batch->slots[i] == batch->slots[i - 1] + 1 &&
+           batch->slots[i] % SEGMENT_SLOTS != 0)
+        i++;
+    return i - at;
+}
+
+// Copies the slots once more, for what their state words are by now; 0, which
+// none is, where that cannot be read. Whole slots, for a piece that is copied
+// costs the kernel as much as a thousand bytes of it.
+static void read_again(struct far_runtime *far, struct far_reader *reader,
                        const struct batch *batch, uint32_t first,
                        uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        reader->spans[i] = (struct span){
-            .address = picture_slot(&far->picture, batch->slots[first + i]) +
-                       offsetof(struct task, state),
-            .to = &reader->words[first + i],
-            .bytes = sizeof *reader->words,
+    uint32_t end = first + count;
+    size_t runs = 0;
+
+    for (uint32_t at = first; at < end; runs++) {
+        uint32_t length = run_length(batch, at, end);
+        reader->spans[runs] = (struct span){
+            .address = picture_slot(&far->picture, batch->slots[at]),
+            .to = (void *)&reader->again[at],
+            .bytes = length * sizeof *reader->again,
         };
-    far->target->space.read_many(&far->target->space, reader->spans, count);
-    for (uint32_t i = 0; i < count; i++)
-        if (reader->spans[i].bytes != sizeof *reader->words)
-            reader->words[first + i] = 0;
+        at += length;
+    }
+    for (uint32_t i = first; i < end; i++)
+        store_relaxed(&reader->again[i].state, 0); // the reader's own
+    far->target->space.read_many(&far->target->space, reader->spans, runs);
+}
+
+static bool is_same(const struct far_reader *reader, uint32_t i)
+{
+    return load_relaxed(&reader->again[i].state) == // copies, both
+           load_relaxed(&reader->far[i].copy->state);
 }
 
 // Of a core that was made without the memory of stacks, as gdb does where it
@@ -357,10 +390,10 @@ static bool is_empty(const struct far_slot *slot)
            memcmp(slot->bytes, &zeros, sizeof zeros) == 0;
 }
 
+// `same`: it has not run since.
 static void take_slot(struct far_runtime *far, struct far_reader *reader,
-                      const struct far_slot *slot, uint64_t word)
+                      const struct far_slot *slot, bool same)
 {
-    bool same = word == load_relaxed(&slot->copy->state); // a copy's
     bool empty = same && is_empty(slot);
     enum far_result result =
         !same   ? FAR_MOVED
@@ -385,9 +418,11 @@ static void read_batch(struct far_runtime *far, struct far_reader *reader,
 
     for (uint32_t first = 0; first < batch->count; first += count) {
         count = copy_stacks(far, reader, batch, first);
-        read_words(far, reader, batch, first, count);
+        if (!far->target->frozen)
+            read_again(far, reader, batch, first, count);
         for (uint32_t i = first; i < first + count; i++)
-            take_slot(far, reader, &reader->far[i], reader->words[i]);
+            take_slot(far, reader, &reader->far[i],
+                      far->target->frozen || is_same(reader, i));
     }
 }
 

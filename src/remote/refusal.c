@@ -90,6 +90,17 @@ static void read_tracer(struct refusal *r)
     snprintf(r->tracer_name, sizeof r->tracer_name, "%.31s", text);
 }
 
+// Not in the first user namespace, in which each number of a user is itself.
+static bool is_apart(void)
+{
+    unsigned inside, outside, count;
+    char text[TEXT_ROOM];
+
+    return read_text("/proc/self/uid_map", text) &&
+           (sscanf(text, "%u %u %u", &inside, &outside, &count) != 3 ||
+            inside != 0 || outside != 0 || count != UINT32_MAX);
+}
+
 static void read_own(struct refusal *r, uint64_t theirs)
 {
     char text[TEXT_ROOM];
@@ -100,6 +111,7 @@ static void read_own(struct refusal *r, uint64_t theirs)
     r->lacking = theirs & ~ours;
     r->may_trace = (ours >> CAP_PTRACE & 1) != 0;
     r->filtered = number_of(text, "\nSeccomp:", 10) > 0;
+    r->apart = is_apart();
     r->yama = read_text("/proc/sys/kernel/yama/ptrace_scope", text)
                   ? (int)strtol(text, NULL, 10)
                   : -1;
@@ -212,8 +224,8 @@ static int explain_access(const struct refusal *r, char *text, size_t room)
                         ask);
     if (r->lacking != 0)
         return snprintf(text, room,
-                        "it has capabilities that this command lacks (mask "
-                        "%llx): %s",
+                        "it has capabilities that this command lacks (`capsh "
+                        "--decode=%llx` has their names): %s",
                         (unsigned long long)r->lacking, ask);
     if (r->yama > 0)
         return explain_yama(r, text, room);
@@ -229,6 +241,11 @@ void refusal_explain(const struct refusal *r, char *ret_text, size_t room)
         return;
     if (r->readable)
         (void)explain_stop(r, ret_text, room);
+    else if (r->may_trace && r->apart)
+        snprintf(ret_text, room,
+                 "this command is in a user namespace (as in a container "
+                 "without root), where its capability SYS_PTRACE is of no use "
+                 "for what is outside: run this outside of it");
     else if (r->yama == 3 || !r->may_trace)
         (void)explain_access(r, ret_text, room);
     else

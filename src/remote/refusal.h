@@ -21,6 +21,7 @@ struct refusal {
     uint64_t lacking; // capabilities that it has and the asker lacks
     int yama;         // kernel.yama.ptrace_scope
     bool may_trace;   // the asker has CAP_SYS_PTRACE
+    bool apart;       // the asker is in a user namespace of its own
     bool filtered;    // the asker is under a filter of system calls
     bool readable;    // its memory can be read: so only the stop was refused
     int error;        // what was refused with

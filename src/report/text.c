@@ -183,15 +183,19 @@ static void print_names_missing(struct view *view)
 static void print_foot(struct view *view)
 {
     struct str *line = &view->line;
+    bool command = view->dump->method != MODEL_IN_PROCESS; // it has options
 
     print_names_missing(view);
+
     if (view->hidden) {
-        str_add(line, "(weft's own frames are hidden: the option `verbose` "
-                      "shows them)");
+        str_add(line, "(weft's own frames are hidden: ");
+        str_add(line, command ? "--verbose" : "the option `verbose`");
+        str_add(line, " shows them)");
         view_end_line(view);
     }
-    str_add(line, "(all of it as JSON: weft_dump_print_json, or start the "
-                  "program with WEFT_DUMP_FILE=FILE)");
+    str_add(line, command ? "(all of it as JSON: --json)"
+                          : "(all of it as JSON: weft_dump_print_json, or "
+                            "start the program with WEFT_DUMP_FILE=FILE)");
     view_end_line(view);
 }
 

@@ -13,14 +13,15 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-from test_outside import (SERVER, WEFT, Server, Skip, ask, deadlock,
-                          dump_by_pid, equal, essence, expect, findings, run,
-                          weft)
+from test_outside import (NEWER, OLDER, OTHER, SERVER, WEFT, Server, Skip, ask,
+                          deadlock, dump_by_pid, equal, essence, expect,
+                          findings, is_refused, other_server, run, weft)
 
 CUTS = 24
 KILLS = 10
@@ -305,6 +306,45 @@ def cut_off():
         expect(2 in found, found)
 
 
+def of_another_version():
+    for change, words in (OLDER, "older than"), (NEWER, "newer than"):
+        with tempfile.TemporaryDirectory() as place, \
+                other_server(change, cwd=place) as server:
+            path = os.path.join(place, "saved")
+            is_refused(words, "save", server.pid, "-o", path)
+            equal(os.listdir(place), [])
+            core = kernel_core(server, place)
+            is_refused(words, "dump", "--core", core)
+            is_refused(OTHER, "dump", "--core", core)
+
+
+def saved_by_a_newer_one():
+    with Place() as at:
+        path = at.path("saved")
+        save(at.server, path)
+        with open(path, "r+b") as file:
+            image = file.read()
+            # The note's type, its owner, and the version.
+            mark = struct.pack("<I8sI", 0x77650001, b"weft", 1)
+            equal(image.count(mark), 1)
+            file.seek(image.index(mark) + len(mark) - 4)
+            file.write(struct.pack("<I", 2))
+        is_refused("it was saved by a newer weft", "dump", "--core", path)
+
+
+def saved_is_cut_off():
+    with Place() as at:
+        path = at.path("saved")
+        save(at.server, path)
+        size = os.stat(path).st_size
+        for cut in size - 1, size - size // 4, size // 2, 4096, 64, 63, 1, 0:
+            os.truncate(path, cut)
+            done = weft("dump", "--core", path)
+            equal((done.returncode, done.stdout), (2, ""))
+            expect("cut off" in done.stderr, (cut, done.stderr))
+            equal(len(done.stderr.splitlines()), 1)
+
+
 def refusals():
     for arguments, status, words in (
             (("dump", "--core"), 64, "usage:"),
@@ -332,7 +372,8 @@ CASES = [
     saved_is_what_it_was, saved_outlives_everything,
     saved_is_there_whole_or_not_at_all, saving_can_be_killed,
     dump_goes_to_a_file, of_the_kernel, of_gdb, without_its_executable,
-    with_another_executable, compressed, cut_off, refusals,
+    with_another_executable, compressed, cut_off, of_another_version,
+    saved_by_a_newer_one, saved_is_cut_off, refusals,
 ]
 
 

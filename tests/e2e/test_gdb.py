@@ -18,8 +18,8 @@ import tempfile
 import typing
 from pathlib import Path
 
-from test_outside import (Server, Skip, deadlock, die_with_parent, equal,
-                          expect, run)
+from test_outside import (NEWER, OLDER, Server, Skip, deadlock,
+                          die_with_parent, equal, expect, other_server, run)
 
 TREE = Path(os.environ.get("WEFT_TREE", "build/release")).resolve()
 SOURCE = Path(os.environ.get("WEFT_SOURCE",
@@ -371,6 +371,23 @@ def findings_of_a_deadlock():
         s.run(SERVER, saved)
 
 
+def of_another_version():
+    """An older beacon, or a newer one, is refused in one line."""
+    s = Session()
+    s.add(SOURCED)
+    s.add("info weft tasks", r"^weft: the program runs "
+          r"weft 0\.1\.0, whose beacon this file does not know: load the "
+          r"weft-gdb\.py that came with that weft$")
+    with tempfile.TemporaryDirectory() as place:
+        for number, change in enumerate((OLDER, NEWER)):
+            home = Path(place) / str(number)
+            home.mkdir()
+            with other_server(change, cwd=home) as server:
+                s.run("-p", server.pid)
+                program = os.readlink(f"/proc/{server.pid}/exe")
+                s.run(program, core_of(server.process, home))
+
+
 # ---- The oracle: four who are asked the same ----
 
 class Frame(typing.NamedTuple):
@@ -484,7 +501,7 @@ def all_agree_on_a_thousand_stacks():
 
 CASES = [
     without_a_running_weft, attached, stopped_by_a_breakpoint,
-    findings_of_a_deadlock, all_agree_on_a_thousand_stacks,
+    findings_of_a_deadlock, of_another_version, all_agree_on_a_thousand_stacks,
 ]
 
 

@@ -5,6 +5,7 @@
 # by signal, says. It is stopped, stripped, rebuilt with other structures; the
 # command is killed in the middle, and refused. tests/outside has programs in
 # states of their own, linked in several ways. Prints TAP.
+import contextlib
 import ctypes
 import json
 import os
@@ -215,6 +216,18 @@ def text_names_the_deadlock():
         expect("the process was stopped for" in done.stdout, done.stdout)
 
 
+def verbose_shows_all_frames():
+    with Server() as server:
+        deadlock(server)
+        text = weft("dump", server.pid).stdout
+        expect("(weft's own frames are hidden: --verbose shows them)" in text
+               and "(all of it as JSON: --json)" in text, text)
+        expect("weft_mutex_lock" not in text, text)
+        text = weft("dump", server.pid, "--verbose").stdout
+        expect("weft_mutex_lock" in text and "hidden" not in text, text)
+        equal(weft("dump", server.pid, "--verbose", "--json").returncode, 64)
+
+
 def of_a_stopped_process():
     with Server() as server:
         client = server.connect()
@@ -251,8 +264,9 @@ def of_a_program_that_is_gone():
             equal(len(dump_by_pid(server)["tasks"]), 1)
 
 
-def with_other_beacon(change, words):
-    """A server whose beacon says something else is refused in one line."""
+@contextlib.contextmanager
+def other_server(change, cwd=None):
+    """A server whose beacon says something else."""
     with tempfile.TemporaryDirectory() as place:
         copy = os.path.join(place, "server")
         with open(SERVER, "rb") as file:
@@ -262,13 +276,23 @@ def with_other_beacon(change, words):
         with open(copy, "wb") as file:
             file.write(image)
         os.chmod(copy, 0o755)
-        with Server(copy) as server:
-            done = weft("dump", server.pid)
-            equal((done.returncode, done.stdout), (2, ""))
-            expect(words in done.stderr, done.stderr)
-            expect("use the command that came with that weft" in done.stderr,
-                   done.stderr)
-            equal(len(done.stderr.splitlines()), 1)
+        with Server(copy, cwd=cwd) as server:
+            yield server
+
+
+def is_refused(words, *arguments):
+    done = weft(*arguments)
+    equal((done.returncode, done.stdout), (2, ""))
+    expect(words in done.stderr, done.stderr)
+    equal(len(done.stderr.splitlines()), 1)
+
+
+OTHER = "use the command that came with that weft"
+
+
+def with_other_beacon(change, words):
+    with other_server(change) as server:
+        is_refused(f"{words}: {OTHER}", "dump", server.pid)
 
 
 def add_to(offset, number):
@@ -277,16 +301,21 @@ def add_to(offset, number):
     return change
 
 
+OLDER, NEWER = add_to(VERSION_AT, -1), add_to(VERSION_AT, 1)
+
+
 def of_another_layout():
-    with_other_beacon(add_to(LAYOUT_AT, 1), "another build of weft")
+    with_other_beacon(add_to(LAYOUT_AT, 1), 
+                      "whose structures this command (of weft 0.1.0) does not "
+                      "know")
 
 
 def of_an_older_version():
-    with_other_beacon(add_to(VERSION_AT, -1), "older than this command")
+    with_other_beacon(OLDER, "older than this command (of weft 0.1.0) can read")
 
 
 def of_a_newer_version():
-    with_other_beacon(add_to(VERSION_AT, 1), "newer than this command")
+    with_other_beacon(NEWER, "newer than this command (of weft 0.1.0) can read")
 
 
 def runs_on(server, client):
@@ -443,8 +472,8 @@ def of_one_not_dumpable():
         equal(len(dump_by_pid(program)["tasks"]), 1)  # root may
 
 
-def forbid_ptrace():
-    """A filter of system calls, as containers have it: ptrace gives EPERM."""
+def forbid(*calls):
+    """A filter of system calls, as containers have it: these give EPERM."""
     class Instruction(ctypes.Structure):
         _fields_ = [("code", ctypes.c_uint16), ("jt", ctypes.c_uint8),
                     ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32)]
@@ -453,24 +482,68 @@ def forbid_ptrace():
         _fields_ = [("len", ctypes.c_uint16),
                     ("filter", ctypes.POINTER(Instruction))]
 
-    number = {"x86_64": 101, "aarch64": 117}[os.uname().machine]
-    code = (Instruction * 4)(
-        (0x20, 0, 0, 0),  # load the call's number
-        (0x15, 0, 1, number),
-        (0x06, 0, 0, 0x00050001),  # EPERM
-        (0x06, 0, 0, 0x7fff0000))  # allow
-    LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    LIBC.prctl(22, 2, ctypes.byref(Program(4, code)))  # PR_SET_SECCOMP
+    code = [(0x20, 0, 0, 0)]  # load the call's number
+    for call in calls:
+        code += [(0x15, 0, 1, call[os.uname().machine]),
+                 (0x06, 0, 0, 0x00050001)]  # EPERM
+    code += [(0x06, 0, 0, 0x7fff0000)]  # allow
+    code = (Instruction * len(code))(*code)
+
+    def apply():
+        LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        LIBC.prctl(22, 2, ctypes.byref(Program(len(code), code)))  # SECCOMP
+
+    return {"preexec_fn": apply,  # LeakSanitizer traces its own process
+            "env": {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}}
+
+
+PTRACE = {"x86_64": 101, "aarch64": 117}
+PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
 
 
 def under_a_filter_of_calls():
-    filtered = {  # LeakSanitizer traces its own process
-        "preexec_fn": forbid_ptrace,
-        "env": {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}}
     with Outside("waiting") as program:
-        refused(program.pid, "(seccomp", **filtered)
-        done = weft("dump", program.pid, "--no-stop", **filtered)
-        equal((done.returncode, done.stderr), (0, ""))
+        refused(program.pid, "(seccomp", **forbid(PTRACE))
+        refused(program.pid, "(seccomp", **forbid(PTRACE, PROCESS_VM_READV))
+        for options, filtered in (
+                (("--no-stop",), forbid(PTRACE)),
+                (("--no-stop",), forbid(PTRACE, PROCESS_VM_READV)),
+                ((), forbid(PROCESS_VM_READV))):
+            done = weft("dump", program.pid, *options, **filtered)
+            equal((done.returncode, done.stderr), (0, ""))
+            expect("wait_for_ever" in done.stdout, done.stdout)
+
+
+def without_its_capability():
+    """Root, but without SYS_PTRACE, as in containers."""
+    CAP_SYS_PTRACE = 19
+    with open("/proc/self/status") as file:
+        own = int(re.search(r"^CapEff:\s+(\w+)", file.read(), re.M)[1], 16)
+    if not own >> CAP_SYS_PTRACE & 1:
+        raise Skip("it has none to begin with")
+    less = {  # PR_CAPBSET_DROP: what is executed then has it no more
+        "preexec_fn": lambda: LIBC.prctl(24, CAP_SYS_PTRACE, 0, 0, 0)}
+    with Outside("waiting") as program:
+        refused(program.pid, "has capabilities that this command lacks (`capsh "
+                             "--decode=80000`", **less)
+    with ForAll() as copy, Outside("waiting", program=copy(OUTSIDE),
+                                   user=NOBODY) as program:
+        refused(program.pid, f"it is run by user {NOBODY}, and this root lacks "
+                             "the capability SYS_PTRACE", **less)
+
+
+def from_another_user_namespace():
+    before = ["unshare", "--user", "--map-root-user"]
+    probe = subprocess.run([*before, "true"], stderr=subprocess.PIPE,
+                           text=True)
+    if probe.returncode != 0:
+        raise Skip(f"no user namespaces: {probe.stderr.strip()}")
+    with Outside("waiting") as program:
+        done = subprocess.run([*before, WEFT, "dump", str(program.pid)],
+                              stderr=subprocess.PIPE, text=True)
+        equal(done.returncode, 2)
+        expect("this command is in a user namespace" in done.stderr,
+               done.stderr)
 
 
 # ---- Without a stop ----
@@ -682,12 +755,14 @@ def may_trace():
 
 
 CASES = [
-    says_what_the_process_says, text_names_the_deadlock, of_a_stopped_process,
+    says_what_the_process_says, text_names_the_deadlock,
+    verbose_shows_all_frames, of_a_stopped_process,
     of_a_stripped_program, of_a_program_that_is_gone, of_another_layout,
     of_an_older_version, of_a_newer_version, killed_in_the_middle,
     interrupted_in_the_middle, interrupted_says_130, under_load, refusals,
     help_text, of_a_zombie, of_a_thread, of_a_kernel_thread, as_another_user,
-    of_one_not_dumpable, under_a_filter_of_calls, without_a_stop,
+    of_one_not_dumpable, under_a_filter_of_calls, without_its_capability,
+    from_another_user_namespace, without_a_stop,
     without_a_stop_under_load, held_by_another, linked_in_every_way,
     stripped_without_a_table, of_several_runtimes, with_all_workers_stuck,
     of_foreign_threads, with_its_own_locks_held, out_of_memory_and_descriptors,

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <weft/dump.h>
 #include <weft/weft.h>
 
 enum { STUCK_TASKS = 12, STUCK_WORKERS = 2 };
@@ -150,8 +151,22 @@ static void *stuck_thread(void *runtime)
     return NULL;
 }
 
-// Starts it in this process, which it never leaves. All are about to wait: some
-// may not have got there.
+// Whether all wait but the runner.
+static inline bool stuck_is_stuck(weft_runtime *runtime)
+{
+    weft_dump *dump;
+    weft_dump_task task;
+    int waiting = 0;
+
+    stuck_check(weft_dump_take(runtime, &dump) == 0);
+    for (size_t i = 0; weft_dump_get_task(dump, i, &task) == 0; i++)
+        waiting += task.state == WEFT_STATE_WAITING;
+    weft_dump_free(dump);
+    return waiting == STUCK_TASKS - 1;
+}
+
+// Starts it in this process, which it never leaves, and returns when it is
+// stuck.
 static inline weft_runtime *stuck_start(void)
 {
     weft_runtime_options options = {
@@ -162,9 +177,7 @@ static inline weft_runtime *stuck_start(void)
 
     stuck_check(weft_runtime_new(&options, &runtime) == 0);
     stuck_check(pthread_create(&thread, NULL, stuck_thread, runtime) == 0);
-    while (atomic_load(&stuck_ready) < STUCK_TASKS)
-        (void)nanosleep(&moment, NULL);
-    for (int i = 0; i < 20; i++) // they have got there, as a rule
+    while (atomic_load(&stuck_ready) < STUCK_TASKS || !stuck_is_stuck(runtime))
         (void)nanosleep(&moment, NULL);
     return runtime;
 }

@@ -87,8 +87,7 @@ static void test_own_rules(void **state)
     sealed.sealed = true;
     expect(&sealed, "not dumpable", "as root");
     capable.lacking = 1 << 10;
-    expect(&capable, "capabilities that this command lacks (mask 400)",
-           "as root");
+    expect(&capable, "this command lacks (`capsh --decode=400` has", "as root");
 }
 
 static void test_yama(void **state)
@@ -116,6 +115,8 @@ static void test_unknown_rule(void **state)
     expect(&unknown, "security module", "as root");
     unknown.may_trace = true;
     expect(&unknown, "user namespace", "though this command has");
+    unknown.apart = true;
+    expect(&unknown, "user namespace", "run this outside of it");
 }
 
 // ---- What the kernel says ----
