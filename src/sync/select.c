@@ -205,18 +205,20 @@ static void leave(struct clause *clause)
 }
 
 // The locks are held. As above: what has no lock to be changed under may be had
-// by now. Else all are in their queues.
+// by now. Else all are in their queues, those of one object in the order of
+// `turn`, too: it is served from the front.
 static int enter_all(struct select *select)
 {
     for (uint32_t i = 0; i < select->count; i++) {
-        struct clause *clause = &select->clauses[i];
+        uint32_t at = select->clauses[i].turn;
+        struct clause *clause = &select->clauses[at];
         const struct clause_kind *kind = kind_of(clause);
         clause->own.waiter.won = false;
         if (kind == NULL || !kind->enter(clause))
             continue;
         while (i > 0)
-            leave(&select->clauses[--i]);
-        return (int)(clause - select->clauses);
+            leave(&select->clauses[select->clauses[--i].turn]);
+        return (int)at;
     }
     return NOBODY;
 }
