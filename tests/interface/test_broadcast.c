@@ -262,6 +262,37 @@ static void test_closing(void **state)
     (void)close_it(NULL);
 }
 
+// ---- One that never waits. ----
+
+static void *ring(void *bell)
+{
+    atomic_store((atomic_int *)bell, 1);
+    return NULL;
+}
+
+// Whoever finds an item at every call lets others run all the same.
+static void *receive_without_waiting(void *arg)
+{
+    weft_broadcast *broadcast = broadcast_of(1);
+    weft_receiver receiver = receiver_of(broadcast);
+    atomic_int bell = 0;
+    weft_task task = spawn(ring, &bell);
+
+    while (atomic_load(&bell) == 0) {
+        expect_is(send_number(broadcast, 1), 0);
+        expect_is(received(&receiver), 1);
+    }
+    join(task);
+    expect_is(weft_broadcast_free(broadcast), 0);
+    return arg;
+}
+
+static void test_others_run_too(void **state)
+{
+    (void)state;
+    run_with(1, receive_without_waiting, NULL);
+}
+
 // ---- In a select. ----
 
 static void *choose_at_once(void *arg)
@@ -571,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_all_who_wait_get_it),
         cmocka_unit_test(test_waiters_give_up),
         cmocka_unit_test(test_closing),
+        cmocka_unit_test(test_others_run_too),
         cmocka_unit_test(test_in_a_select),
         cmocka_unit_test(test_nothing_is_lost_in_silence),
         cmocka_unit_test(test_threads_among_the_tasks),
