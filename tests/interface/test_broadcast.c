@@ -393,9 +393,8 @@ enum { READERS = 6 };
 struct race {
     weft_broadcast *broadcast;
     int items;
-    atomic_int begun;    // readers
-    atomic_int progress; // items received
     bool hasty;
+    weft_waitgroup readers; // that have not begun
 };
 
 struct item {
@@ -438,7 +437,7 @@ static void *read_all(void *arg)
     expect_is(
         weft_broadcast_subscribe(reader->race->broadcast, &reader->receiver),
         0);
-    (void)atomic_fetch_add(&reader->race->begun, 1);
+    expect_is(weft_waitgroup_done(&reader->race->readers), 0);
     do {
         struct item item = {-1, -2};
         error = read_one(reader, &item, &chance);
@@ -446,7 +445,6 @@ static void *read_all(void *arg)
             expect_is(item.number, next);
             expect_is(item.again, next);
             next++;
-            (void)atomic_fetch_add(&reader->race->progress, 1);
         } else if (error == -EOVERFLOW) {
             next += (int64_t)reader->receiver.lost;
         }
@@ -461,8 +459,7 @@ static void *read_all(void *arg)
 
 static void send_all(struct race *race)
 {
-    while (atomic_load(&race->begun) < READERS)
-        (void)weft_task_yield();
+    expect_is(weft_waitgroup_wait(&race->readers, WEFT_NEVER), 0);
     for (int64_t i = 0; i < race->items; i++) {
         struct item item = {i, i};
         expect_is(weft_broadcast_send(race->broadcast, &item), 0);
@@ -472,30 +469,43 @@ static void send_all(struct race *race)
     expect_is(weft_broadcast_close(race->broadcast), 0);
 }
 
+// An item for each that is cancelled.
+static void send_and_cancel(struct race *race, const weft_task *tasks)
+{
+    expect_is(weft_waitgroup_wait(&race->readers, WEFT_NEVER), 0);
+    for (int i = 0; i < race->items; i++) {
+        struct item item = {i, i};
+        expect_is(weft_broadcast_send(race->broadcast, &item), 0);
+        expect_is(weft_task_cancel(tasks[i]), 0);
+    }
+    expect_is(weft_broadcast_close(race->broadcast), 0);
+}
+
+static void start_race(struct race *race, size_t capacity)
+{
+    expect_is(weft_broadcast_new(sizeof(struct item), capacity, "race",
+                                 &race->broadcast),
+              0);
+    expect_is(weft_waitgroup_init(&race->readers, "readers"), 0);
+    expect_is(weft_waitgroup_add(&race->readers, READERS), 0);
+}
+
 static void hold(size_t capacity, bool hasty, bool cancelling)
 {
-    struct race race = {.items = scaled(1000), .hasty = hasty};
+    struct race race = {
+        .items = cancelling ? READERS / 2 : scaled(1000),
+        .hasty = hasty,
+    };
     struct reader readers[READERS];
     weft_task tasks[READERS];
 
-    expect_is(weft_broadcast_new(sizeof(struct item), capacity, "race",
-                                 &race.broadcast),
-              0);
+    start_race(&race, capacity);
     for (int i = 0; i < READERS; i++) {
         readers[i] = (struct reader){.race = &race, .number = i};
         tasks[i] = spawn(read_all, &readers[i]);
     }
-    while (cancelling && atomic_load(&race.begun) < READERS)
-        (void)weft_task_yield();
-    for (int i = 0; cancelling && i < READERS / 2; i++) {
-        struct item item = {i, i};
-        expect_is(weft_broadcast_send(race.broadcast, &item), 0);
-        expect_is(weft_task_cancel(tasks[i]), 0);
-    }
     if (cancelling)
-        race.items = READERS / 2;
-    if (cancelling)
-        expect_is(weft_broadcast_close(race.broadcast), 0);
+        send_and_cancel(&race, tasks);
     else
         send_all(&race);
     for (int i = 0; i < READERS; i++)
@@ -529,8 +539,7 @@ static void test_threads_among_the_tasks(void **state)
     weft_task tasks[READERS];
     pthread_t threads[READERS];
 
-    expect_is(
-        weft_broadcast_new(sizeof(struct item), 8, "race", &race.broadcast), 0);
+    start_race(&race, 8);
     for (int i = 0; i < READERS; i++) {
         readers[i] = (struct reader){.race = &race, .number = i};
         if (i < READERS / 2)
