@@ -32,7 +32,7 @@ WEFT_API int weft_watch_send(weft_watch *watch, const void *item);
 
 // Waits until there is a value that is newer than *version, copies the latest
 // into *ret_item, and makes *version the number of that one; values between are
-// skipped. Each who follows a watch keeps a version of its own, used by one
+// skipped. One who waits gets the value that has ended its wait. Each who follows a watch keeps a version of its own, used by one
 // call at a time. 0 is older than any value: with it and a deadline of 0 the
 // call reads the value without waiting. May be called by tasks, which park, and
 // by threads, which block. Any other result than 0 means that nothing was

@@ -24,8 +24,7 @@ static void add_object(struct str *str, const weft_dump *dump, uint32_t object)
 
 static bool is_channel(const weft_dump *dump, uint32_t object)
 {
-    return object != WEFT_NONE &&
-           model_is_channel(dump->objects[object].kind);
+    return object != WEFT_NONE && model_is_channel(dump->objects[object].kind);
 }
 
 // Whether those who wait on a channel want to receive.
@@ -409,8 +408,7 @@ void words_hint(struct str *str, const weft_dump *dump,
         hint_of_stall(str, dump, finding);
         break;
     case WEFT_RULE_LOST_PEER:
-        str_addf(str,
-                 "look whether T%llu ended too early, or was to call %s",
+        str_addf(str, "look whether T%llu ended too early, or was to call %s",
                  (unsigned long long)finding->lost,
                  close_call(dump->objects[finding->object].kind));
         break;

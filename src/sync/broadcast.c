@@ -6,8 +6,8 @@
 // the sender knows those alone that wait. A watch keeps one item, and skips
 // without a word what a receiver has missed; its version is that number.
 //
-//   B1  `first` + `count` is the number of items sent. An item, once sent, keeps
-//       its number and its place until `capacity` others were sent.
+//   B1  `first` + `count` is the number of items sent. An item, once sent,
+//       keeps its number and its place until `capacity` others were sent.
 //   B2  Receivers wait only where their next item is the one that is to be sent
 //       next. So a send gives its item to all of them (channel.c I2), and
 //       whoever has got one goes on with the next number. Of a clause that was
@@ -165,7 +165,12 @@ static void leave(struct clause *clause)
 }
 
 const struct clause_kind broadcast_clause = {
-    WEFT_WAIT_CHAN_RECV, find_broadcast, try, channel_enter_recv, leave, NULL,
+    WEFT_WAIT_CHAN_RECV,
+    find_broadcast,
+    try,
+    channel_enter_recv,
+    leave,
+    NULL,
     NULL,
 };
 

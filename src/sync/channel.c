@@ -40,8 +40,7 @@ static void grow(struct weft_channel *channel)
     size_t room = channel->room;
     size_t before_end = room - channel->first;
 
-    channel->room =
-        room < channel->capacity / 2 ? 2 * room : channel->capacity;
+    channel->room = room < channel->capacity / 2 ? 2 * room : channel->capacity;
     if (channel->first == 0)
         return;
     size_t first = channel->room - before_end;
@@ -134,8 +133,8 @@ static bool take_over(struct weft_channel *channel, void *ret_item,
 // I2: after room was made, lets the first sender that still waits fill it.
 static void refill(struct weft_channel *channel, uint64_t now)
 {
-    if (take_over(channel, channel_place(channel, channel->first + channel->count),
-                  now))
+    if (take_over(channel,
+                  channel_place(channel, channel->first + channel->count), now))
         channel->count++;
 }
 
@@ -285,7 +284,8 @@ static int recv_now(struct weft_channel *channel, void *ret_item,
                     const struct caller *caller)
 {
     if (channel->count > 0) {
-        memcpy(ret_item, channel_place(channel, channel->first), channel->item_size);
+        memcpy(ret_item, channel_place(channel, channel->first),
+               channel->item_size);
         drop_first(channel);
         refill(channel, caller->now);
     } else if (!take_over(channel, ret_item, caller->now)) {
@@ -307,7 +307,7 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
     lock_acquire(&channel->lock);
     error = recv_now(channel, ret_item, &caller);
     if (error == -EAGAIN)
-        return channel_wait(channel, ret_item, deadline_ns); // gives it back
+        return channel_wait(channel, ret_item, deadline_ns); // unlocks it
     lock_release(&channel->lock);
     sched_spend();
     return error;
@@ -389,5 +389,6 @@ const struct clause_kind send_clause = {
 };
 
 const struct clause_kind recv_clause = {
-    WEFT_WAIT_CHAN_RECV, find, try_recv, channel_enter_recv, channel_leave, NULL, NULL,
+    WEFT_WAIT_CHAN_RECV, find, try_recv, channel_enter_recv,
+    channel_leave,       NULL, NULL,
 };

@@ -192,8 +192,7 @@ static void receive_once(void *arg)
 {
     bool timed = (uintptr_t)arg == 3;
     int item = 0;
-    int error =
-        weft_channel_recv(channel, &item, timed ? soon() : WEFT_NEVER);
+    int error = weft_channel_recv(channel, &item, timed ? soon() : WEFT_NEVER);
 
     explore_expect(error == 0 || error == -EPIPE ||
                    (timed && error == -ETIMEDOUT));
@@ -309,6 +308,7 @@ static void choose_to_end(void *arg)
         account(&receivers[0], clause.result, item, &next);
     } while (clause.result == 0 || clause.result == -EOVERFLOW);
     explore_expect(clause.result == -EPIPE);
+    explore_expect(receivers[0].next == (uint64_t)next);
 }
 
 static void broadcast_chosen(void)

@@ -137,8 +137,7 @@ static void spread(void)
         must_hold(weft_broadcast_subscribe(tidings.news, &tidings.first) == 0,
                   "subscribe");
         for (int i = 0; i < PLAYERS; i++)
-            started +=
-                spawn("follower", follow, &tidings, &followers[started]);
+            started += spawn("follower", follow, &tidings, &followers[started]);
         send_tidings(&tidings);
         for (uint32_t i = 0; i < started; i++)
             (void)join(followers[i]);

@@ -343,6 +343,8 @@ static void *receive_both(void *arg)
             sum += got;
         } else {
             expect_is(clauses[which].result, -EPIPE);
+            expect_is(received(which == 0 ? &choice->left : &choice->right),
+                      -EPIPE); // it is where it was
             clauses[which] = weft_clause_none();
             open--;
         }

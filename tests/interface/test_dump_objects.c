@@ -462,9 +462,9 @@ static void *await_news(void *arg)
     int got;
 
     expect_is(weft_broadcast_subscribe(kinds->news, &receiver), 0);
-    expect_is(
-        weft_broadcast_recv(&receiver, &got, weft_time_after(WEFT_SECOND * 999)),
-        -EPIPE);
+    expect_is(weft_broadcast_recv(&receiver, &got,
+                                  weft_time_after(WEFT_SECOND * 999)),
+              -EPIPE);
     return NULL;
 }
 
@@ -501,11 +501,11 @@ static void new_kinds(struct kinds *ret_kinds)
     int value = 1;
 
     expect_is(weft_oneshot_new(sizeof value, "answer", &ret_kinds->answer), 0);
-    expect_is(
-        weft_broadcast_new(sizeof value, 16, "news", &ret_kinds->news), 0);
-    expect_is(weft_watch_new(sizeof value, &value, "settings",
-                             &ret_kinds->settings),
+    expect_is(weft_broadcast_new(sizeof value, 16, "news", &ret_kinds->news),
               0);
+    expect_is(
+        weft_watch_new(sizeof value, &value, "settings", &ret_kinds->settings),
+        0);
     expect_is(weft_broadcast_send(ret_kinds->news, &value), 0);
     expect_is(weft_broadcast_send(ret_kinds->news, &value), 0);
 }
