@@ -1,5 +1,5 @@
-// oneshot.c -- Questions to a task that owns what it is asked about: each brings
-// a one-shot with it, through which the answer comes back.
+// oneshot.c -- Questions to a task: each brings a one-shot with it, through
+// which the answer comes back.
 //
 // Prints: 20 + 22 = 42
 //         the clerk has left: no answer

@@ -32,11 +32,12 @@ WEFT_API int weft_watch_send(weft_watch *watch, const void *item);
 
 // Waits until there is a value that is newer than *version, copies the latest
 // into *ret_item, and makes *version the number of that one; values between are
-// skipped. One who waits gets the value that has ended its wait. Each who follows a watch keeps a version of its own, used by one
-// call at a time. 0 is older than any value: with it and a deadline of 0 the
-// call reads the value without waiting. May be called by tasks, which park, and
-// by threads, which block. Any other result than 0 means that nothing was
-// copied, and *version is what it was.
+// skipped. One who waits gets the value that has ended its wait. Each who
+// follows a watch keeps a version of its own, used by one call at a time. 0 is
+// older than any value: with it and a deadline of 0 the call reads the value
+// without waiting. May be called by tasks, which park, and by threads, which
+// block. Any other result than 0 means that nothing was copied, and *version is
+// what it was.
 // Errors: -EINVAL (a null pointer, or a version that the watch has not had
 // yet), -EPIPE (closed, and *version is the last), -ETIMEDOUT, -ECANCELED.
 WEFT_API int weft_watch_recv(weft_watch *watch, uint64_t *version,

@@ -133,11 +133,14 @@ static enum weft_object_kind kind_of(const struct weft_channel *channel)
                                            : WEFT_OBJECT_CHANNEL;
 }
 
-// As somebody waits, channel.h.
+// As somebody waits for it, channel.h; what is kept for all has no such bound.
 static size_t count_of(const struct weft_channel *channel, bool sends)
 {
     if (sends)
         return channel->capacity;
+    if (channel->kind != WEFT_OBJECT_BROADCAST &&
+        channel->kind != WEFT_OBJECT_WATCH)
+        return 0;
     return channel->count < channel->capacity ? channel->count
                                               : channel->capacity;
 }
