@@ -1,7 +1,8 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
-// Their definitions stand at the heads of sched.c, sync.c, locks.c, memory.c,
-// dump.c, names.c, hostile.c, broken.c and kv.c, and in doc/benchmarks.md.
+// Their definitions stand at the heads of sched.c, sync.c, locks.c, select.c,
+// channels.c, memory.c, dump.c, names.c, hostile.c, broken.c and kv.c, and in
+// doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,9 @@ static const struct {
     {"waitgroup", bench_waitgroup},
     {"select-ready", bench_select_ready},
     {"select-pingpong", bench_select_pingpong},
+    {"oneshot", bench_oneshot},
+    {"broadcast", bench_broadcast},
+    {"watch-pingpong", bench_watch_pingpong},
     {"skynet", bench_skynet},
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},

@@ -15,6 +15,7 @@ import jsonschema
 
 SCHEMA = pathlib.Path(__file__).parent.parent / "doc/weft-dump.schema.json"
 SHOWN_MAX = 20
+CHANNELS = ("channel", "oneshot", "broadcast", "watch")
 
 
 class Checker:
@@ -210,7 +211,7 @@ class Checker:
             self.expect(wait and wait["object"] == edge["waits_for"],
                         f"{where}: task {edge['task']} does not wait so")
             target = self.objects.get(edge["waits_for"])
-            if target and target["kind"] == "channel":
+            if target and target["kind"] in CHANNELS:
                 continue  # it has no holder
             if target:
                 self.expect(not target["holders_complete"]

@@ -401,6 +401,97 @@ func dump() (total, gap float64) {
 	return
 }
 
+// ---- Channels that are no queue. ----
+
+func oneshot() float64 {
+	requests := make(chan chan uint64, 1)
+	return steady(2, func(d *doer, index int) {
+		if index == 1 {
+			for reply := range requests {
+				reply <- 1
+			}
+		}
+		for {
+			reply := make(chan uint64, 1)
+			requests <- reply
+			<-reply
+			d.count()
+		}
+	})
+}
+
+// A channel for each that listens.
+func broadcast() float64 {
+	var received sync.WaitGroup
+	listeners := make([]chan uint64, params["tasks"])
+	for i := range listeners {
+		listeners[i] = make(chan uint64, 16)
+	}
+	return steady(1+len(listeners), func(d *doer, index int) {
+		if index > 0 {
+			for range listeners[index-1] {
+				received.Done()
+			}
+		}
+		for {
+			received.Add(len(listeners))
+			for _, listener := range listeners {
+				listener <- 1
+			}
+			received.Wait()
+			d.count()
+		}
+	})
+}
+
+// A value, its version, and a channel that is closed when it changes.
+type watch struct {
+	mutex          sync.Mutex
+	value, version uint64
+	changed        chan struct{}
+}
+
+func (w *watch) put(value uint64) {
+	w.mutex.Lock()
+	w.value = value
+	w.version++
+	close(w.changed)
+	w.changed = make(chan struct{})
+	w.mutex.Unlock()
+}
+
+func (w *watch) next(version *uint64) uint64 {
+	for {
+		w.mutex.Lock()
+		value, now, changed := w.value, w.version, w.changed
+		w.mutex.Unlock()
+		if now > *version {
+			*version = now
+			return value
+		}
+		<-changed
+	}
+}
+
+func watchPingpong() float64 {
+	watches := [2]*watch{}
+	for i := range watches {
+		watches[i] = &watch{changed: make(chan struct{})}
+	}
+	return steady(2, func(d *doer, index int) {
+		version := uint64(0)
+		if index == 0 {
+			watches[0].put(0)
+		}
+		for {
+			watches[index].put(watches[1-index].next(&version))
+			if index == 0 {
+				d.count()
+			}
+		}
+	})
+}
+
 // ---- The program. ----
 
 func milliseconds(d time.Duration) float64 {
@@ -427,7 +518,8 @@ func main() {
 		"rwlock-shared": rwlockShared, "semaphore": semaphore,
 		"event": event, "cond-pingpong": condPingpong, "once": once,
 		"waitgroup": waitgroup, "select-ready": selectReady,
-		"select-pingpong": selectPingpong,
+		"select-pingpong": selectPingpong, "oneshot": oneshot,
+		"broadcast": broadcast, "watch-pingpong": watchPingpong,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()

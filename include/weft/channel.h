@@ -10,8 +10,10 @@ typedef struct weft_channel weft_channel;
 
 // Makes a channel that holds up to `capacity` items of `item_size` bytes,
 // which are copied in and out. One of capacity 0 is a rendezvous: a send ends
-// when its item is received. Memory of a large one is taken as it fills, so a
-// capacity may be a generous limit for what is hardly ever full. `name` (NULL:
+// when its item is received. One that is never full in practice is made by a
+// generous capacity: memory is taken as it is needed, for up to twice as many
+// items as were inside at a time, and kept until the end; and whoever fills it
+// for all that waits, or is told so by a deadline of 0. `name` (NULL:
 // none) is copied, cut to WEFT_NAME_MAX bytes, and shown in dumps. The channel
 // is the caller's, to be ended by weft_channel_free. May be called by tasks and
 // threads. Does not park.
@@ -19,6 +21,17 @@ typedef struct weft_channel weft_channel;
 // in all), -ENOMEM.
 WEFT_API int weft_channel_new(size_t item_size, size_t capacity,
                               const char *name, weft_channel **ret_channel);
+
+// Makes a one-shot: a channel for one item, which the first send closes; a
+// further one fails with -EPIPE. So a send never waits, and receives, if nobody
+// else does, get the item or, if the sender has closed the one-shot without
+// one, -EPIPE. All calls below are for it, too; whoever has received the item
+// may end it at once. Otherwise as weft_channel_new. May be called by tasks and
+// threads. Does not park.
+// Errors: -EINVAL (a null result pointer; an item size of zero or of more than
+// 1 GiB), -ENOMEM.
+WEFT_API int weft_oneshot_new(size_t item_size, const char *name,
+                              weft_channel **ret_channel);
 
 // Ends a channel; items still inside are dropped. NULL is allowed. May be
 // called by tasks and threads. Does not park.

@@ -58,6 +58,9 @@ enum weft_object_kind {
     WEFT_OBJECT_BARRIER,
     WEFT_OBJECT_ONCE,
     WEFT_OBJECT_WAITGROUP,
+    WEFT_OBJECT_ONESHOT, // a channel for one item
+    WEFT_OBJECT_BROADCAST,
+    WEFT_OBJECT_WATCH,
 };
 
 enum weft_worker_state {
@@ -182,12 +185,13 @@ typedef struct weft_dump_object {
     int64_t held_ns;    // since when, or 0
     size_t holders;     // number of tasks that hold it, alone or together
     size_t waiters;     // number of tasks that wait for it
-    uint64_t used;      // channel: items inside; rwlock: readers inside;
-                        // semaphore: permits taken; event: 1 if set;
-                        // barrier: arrivals; once: 1 if done; waitgroup: its
-                        // count
-    uint64_t limit;     // channel: its capacity; semaphore: the permits it
-                        // began with; barrier: arrivals that open it; or 0
+    uint64_t used; // channel of any kind: items inside; rwlock: readers inside;
+                   // semaphore: permits taken; event: 1 if set;
+                   // barrier: arrivals; once: 1 if done; waitgroup: its
+                   // count
+    uint64_t
+        limit; // channel of any kind: its capacity; semaphore: the permits it
+               // began with; barrier: arrivals that open it; or 0
 } weft_dump_object;
 
 typedef struct weft_dump_worker {

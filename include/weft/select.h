@@ -11,12 +11,14 @@
 #define WEFT_SELECT_H
 
 #include <weft/base.h>
+#include <weft/broadcast.h>
 #include <weft/channel.h>
 #include <weft/event.h>
 #include <weft/mutex.h>
 #include <weft/rwlock.h>
 #include <weft/semaphore.h>
 #include <weft/waitgroup.h>
+#include <weft/watch.h>
 
 WEFT_BEGIN
 
@@ -34,6 +36,8 @@ enum weft_clause_kind {
     WEFT_CLAUSE_READABLE,
     WEFT_CLAUSE_WRITABLE,
     WEFT_CLAUSE_TIME,
+    WEFT_CLAUSE_BROADCAST,
+    WEFT_CLAUSE_WATCH,
 };
 
 // One thing to wait for. The fields but `result` are written by the functions
@@ -70,8 +74,9 @@ typedef struct weft_clause {
 // each other. Until it has returned, a select counts as waiting for all its
 // objects, one that it has been woken by included, so none can be ended.
 // A clause is made by weft_clause_send, _recv, _lock, _lock_read, _lock_write,
-// _acquire, _event, _waitgroup, _join, _readable, _writable, _time or _none,
-// and may be used again by the next select, but not by two at once.
+// _acquire, _event, _waitgroup, _join, _readable, _writable, _time, _broadcast,
+// _watch or _none, and may be used again by the next select, but not by two at
+// once.
 // May be called by tasks, which park, and by threads, which block. Does not
 // allocate, save for the fifth and further read lock of a task at a time.
 // Errors: -EINVAL (a null array with a count; a clause of unknown kind, with a
@@ -116,6 +121,22 @@ static inline weft_clause weft_clause_recv(weft_channel *channel,
                                            void *ret_item)
 {
     return weft_clause_of(WEFT_CLAUSE_RECV, channel, ret_item, 0);
+}
+
+// As weft_broadcast_recv; `result` may be -EOVERFLOW, too.
+static inline weft_clause weft_clause_broadcast(weft_receiver *receiver,
+                                                void *ret_item)
+{
+    return weft_clause_of(WEFT_CLAUSE_BROADCAST, NULL, ret_item,
+                          (uint64_t)(uintptr_t)receiver);
+}
+
+// As weft_watch_recv.
+static inline weft_clause weft_clause_watch(weft_watch *watch,
+                                            uint64_t *version, void *ret_item)
+{
+    return weft_clause_of(WEFT_CLAUSE_WATCH, watch, ret_item,
+                          (uint64_t)(uintptr_t)version);
 }
 
 // As weft_mutex_lock: the caller holds it if this clause was chosen with

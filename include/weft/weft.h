@@ -5,6 +5,7 @@
 #include <weft/barrier.h>
 #include <weft/base.h>
 #include <weft/blocking.h>
+#include <weft/broadcast.h>
 #include <weft/channel.h>
 #include <weft/cond.h>
 #include <weft/dump.h>
@@ -23,5 +24,6 @@
 #include <weft/task.h>
 #include <weft/time.h>
 #include <weft/waitgroup.h>
+#include <weft/watch.h>
 
 #endif

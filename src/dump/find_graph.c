@@ -36,7 +36,7 @@ const struct model_peers *graph_peers(const struct weft_dump *dump,
 {
     const struct model_object *o = &dump->objects[object];
 
-    if (o->kind != WEFT_OBJECT_CHANNEL || o->waiter_count == 0 ||
+    if (!model_is_channel(o->kind) || o->waiter_count == 0 ||
         o->peers >= dump->channel_count)
         return NULL;
     const struct model_channel *channel = &dump->channels[o->peers];

@@ -145,7 +145,7 @@ static bool is_stall(const struct judge *judge, uint32_t object,
         if (waiter != WEFT_NONE && judge_is_stuck(judge, waiter))
             return false; // the deadlock has listed those who wait
     }
-    if (o->kind != WEFT_OBJECT_CHANNEL) // an event may well be long in coming
+    if (!model_is_channel(o->kind)) // an event may well be long in coming
         return graph_binds(o) || o->owner_tid != 0;
     return !o->receives || chain->fault;
 }

@@ -65,6 +65,13 @@ struct model_object {
     bool receives;  // of a channel: those who wait for it want to receive
 };
 
+// Whether that is a channel of any kind: nobody holds it, but it has peers.
+static inline bool model_is_channel(enum weft_object_kind kind)
+{
+    return kind == WEFT_OBJECT_CHANNEL || kind == WEFT_OBJECT_ONESHOT ||
+           kind == WEFT_OBJECT_BROADCAST || kind == WEFT_OBJECT_WATCH;
+}
+
 // What a select waits for the first of. Compared as bytes: fill it from zero.
 struct model_clause {
     uint64_t task;   // id, or 0

@@ -126,6 +126,25 @@ static void add_peers(const struct picture *picture,
     ret_peers->more = any_bool(&from->more);
 }
 
+// The kind in a copy, which may be any bytes.
+static enum weft_object_kind kind_of(const struct weft_channel *channel)
+{
+    return model_is_channel(channel->kind) ? channel->kind
+                                           : WEFT_OBJECT_CHANNEL;
+}
+
+// As somebody waits for it, channel.h; what is kept for all has no such bound.
+static size_t count_of(const struct weft_channel *channel, bool sends)
+{
+    if (sends)
+        return channel->capacity;
+    if (channel->kind != WEFT_OBJECT_BROADCAST &&
+        channel->kind != WEFT_OBJECT_WATCH)
+        return 0;
+    return channel->count < channel->capacity ? channel->count
+                                              : channel->capacity;
+}
+
 static uint32_t find_channel(const struct picture *picture, const void *at,
                              bool sends)
 {
@@ -140,11 +159,11 @@ static uint32_t find_channel(const struct picture *picture, const void *at,
     add_peers(picture, &channel.sent, &about.sent);
     add_peers(picture, &channel.received, &about.received);
     struct model_object o = {
-        .kind = WEFT_OBJECT_CHANNEL,
+        .kind = kind_of(&channel),
         .name = add_text(picture, channel.name),
         .address = (uintptr_t)at,
         .owner_task = WEFT_NONE,
-        .used = sends ? channel.capacity : 0, // channel.h: as somebody waits
+        .used = count_of(&channel, sends),
         .limit = channel.capacity,
         .peers = store_channel(picture->store, &about),
         .receives = !sends,

@@ -38,7 +38,8 @@ const char *json_wait_name(unsigned wait)
     return names[wait];
 }
 
-// The name of an object's kind. Ids begin with a letter of each.
+// The name of an object's kind. Ids begin with a letter of each,
+// those of channels of any kind with c.
 static const char *object_kind_name(enum weft_object_kind kind,
                                     char *ret_letter)
 {
@@ -55,6 +56,9 @@ static const char *object_kind_name(enum weft_object_kind kind,
         [WEFT_OBJECT_BARRIER] = {"barrier", 'b'},
         [WEFT_OBJECT_ONCE] = {"once", 'o'},
         [WEFT_OBJECT_WAITGROUP] = {"waitgroup", 'w'},
+        [WEFT_OBJECT_ONESHOT] = {"oneshot", 'c'},
+        [WEFT_OBJECT_BROADCAST] = {"broadcast", 'c'},
+        [WEFT_OBJECT_WATCH] = {"watch", 'c'},
     };
 
     *ret_letter = kinds[kind].letter;

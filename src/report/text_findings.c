@@ -44,7 +44,7 @@ static uint32_t edge_number(const struct model_finding *finding, uint32_t row)
 static bool is_channel(const struct view *view, uint32_t object)
 {
     return object != WEFT_NONE &&
-           view->dump->objects[object].kind == WEFT_OBJECT_CHANNEL;
+           model_is_channel(view->dump->objects[object].kind);
 }
 
 static enum weft_wait_kind wait_of(const struct view *view, uint32_t task)

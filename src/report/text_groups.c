@@ -113,7 +113,9 @@ static void add_use(struct str *str, const struct model_object *about)
         str_addf(str, " (%llu of %llu are there)", used, limit);
     else if (about->kind == WEFT_OBJECT_WAITGROUP)
         str_addf(str, " (%llu not done)", used);
-    else if (limit)
+    else if (about->kind == WEFT_OBJECT_BROADCAST)
+        str_addf(str, " (%llu of %llu kept)", used, limit);
+    else if (limit && about->kind != WEFT_OBJECT_WATCH)
         str_addf(str, " (%llu of %llu used)", used, limit);
 }
 

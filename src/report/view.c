@@ -55,6 +55,9 @@ const char *view_object_word(enum weft_object_kind kind)
         [WEFT_OBJECT_BARRIER] = "barrier",
         [WEFT_OBJECT_ONCE] = "once",
         [WEFT_OBJECT_WAITGROUP] = "wait group",
+        [WEFT_OBJECT_ONESHOT] = "one-shot",
+        [WEFT_OBJECT_BROADCAST] = "broadcast",
+        [WEFT_OBJECT_WATCH] = "watch",
     };
 
     return words[kind];

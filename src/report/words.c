@@ -24,8 +24,7 @@ static void add_object(struct str *str, const weft_dump *dump, uint32_t object)
 
 static bool is_channel(const weft_dump *dump, uint32_t object)
 {
-    return object != WEFT_NONE &&
-           dump->objects[object].kind == WEFT_OBJECT_CHANNEL;
+    return object != WEFT_NONE && model_is_channel(dump->objects[object].kind);
 }
 
 // Whether those who wait on a channel want to receive.
@@ -132,6 +131,13 @@ const char *words_relation(const weft_dump *dump,
     if (!is_channel(dump, object))
         return "held by";
     return receives(dump, object) ? "last sender" : "last receiver";
+}
+
+static const char *close_call(enum weft_object_kind kind)
+{
+    return kind == WEFT_OBJECT_BROADCAST ? "weft_broadcast_close"
+           : kind == WEFT_OBJECT_WATCH   ? "weft_watch_close"
+                                         : "weft_channel_close";
 }
 
 // ---- Titles ----
@@ -402,10 +408,9 @@ void words_hint(struct str *str, const weft_dump *dump,
         hint_of_stall(str, dump, finding);
         break;
     case WEFT_RULE_LOST_PEER:
-        str_addf(str,
-                 "look whether T%llu ended too early, or was to call "
-                 "weft_channel_close",
-                 (unsigned long long)finding->lost);
+        str_addf(str, "look whether T%llu ended too early, or was to call %s",
+                 (unsigned long long)finding->lost,
+                 close_call(dump->objects[finding->object].kind));
         break;
     case WEFT_RULE_SYSCALL:
         add_worker(str, dump, finding);

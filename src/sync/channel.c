@@ -10,7 +10,12 @@
 //       from the place of a clause it is copied after the firing was won, for
 //       another clause may have the same place; it stays while the lock is
 //       held.
-//   I3  `sent` and `received` name those who last did either, whoever carried
+//   I3  A one-shot is a channel of capacity 1 that is closed in the moment in
+//       which its one item is sent; so nobody ever waits to send to it.
+//   I4  The ring has room for as many items as were ever inside at a time,
+//       doubled at most; memory behind it has never been touched. It is all of
+//       `capacity` when a sender waits.
+//   I5  `sent` and `received` name those who last did either, whoever carried
 //       it out; one who gave up at that very moment may be named, too.
 #include "sync/channel.h"
 
@@ -20,27 +25,29 @@
 
 #include "sync/clause.h"
 
-enum { BYTES_MAX = 1 << 30 };
+enum { BYTES_MAX = 1 << 30, ROOM_FIRST = 8 };
 
-static char *place(struct weft_channel *channel, size_t index)
-{
-    return channel->items + index % channel->capacity * channel->item_size;
-}
-
-static void put(struct weft_channel *channel, const void *item)
-{
-    memcpy(place(channel, channel->first + channel->count), item,
-           channel->item_size);
-    channel->count++;
-}
-
-// An empty one begins anew at the front, so that only as many places are ever
-// touched as items were inside at a time.
 static void drop_first(struct weft_channel *channel)
 {
     channel->count--;
-    channel->first =
-        channel->count == 0 ? 0 : (channel->first + 1) % channel->capacity;
+    channel->first = (channel->first + 1) % channel->room;
+}
+
+// The ring is full: it becomes larger, and the part of it that lies before its
+// end lies before its new end (I4).
+static void grow(struct weft_channel *channel)
+{
+    size_t room = channel->room;
+    size_t before_end = room - channel->first;
+
+    channel->room = room < channel->capacity / 2 ? 2 * room : channel->capacity;
+    if (channel->first == 0)
+        return;
+    size_t first = channel->room - before_end;
+    memmove(channel_place(channel, first),
+            channel_place(channel, channel->first),
+            before_end * channel->item_size);
+    channel->first = first;
 }
 
 // ---- Who was here, for dumps ----
@@ -73,33 +80,22 @@ static void note(struct channel_peers *peers, const struct task *task,
         change_peer(peers, who);
 }
 
-// Who calls, until it parks.
-struct caller {
-    struct task *task; // NULL: a thread
-    uint64_t now;      // ticks; of a task its worker's last switch, which is
-                       // near enough
-};
-
-__attribute__((always_inline)) static inline struct caller find_caller(void)
+void channel_note_sent(struct weft_channel *channel,
+                       const struct caller *caller)
 {
-    struct worker *worker = worker_self();
-
-    if (__builtin_expect(worker == NULL, 0))
-        return (struct caller){NULL, DUMPS_SERVED ? port_ticks() : 0};
-    return (struct caller){load_relaxed(&worker->current), worker_now(worker)};
+    note(&channel->sent, caller->task, caller->now);
 }
 
-// I2: hands the item to the first receiver that still waits.
-static bool give(struct weft_channel *channel, const void *item, uint64_t now)
+bool channel_give(struct weft_channel *channel, const void *item, uint64_t now)
 {
     struct list *link;
 
-    while ((link = list_pop_front(&channel->receivers)) != NULL) {
+    while ((link = list_pop_front(&channel->receivers)) != NULL) { // I2
         struct waiter *waiter = container_of(link, struct waiter, link);
         bool stays = waiter_stays(waiter);
         if (!stays)
             memcpy(waiter->data, item, channel->item_size);
-        note(&channel->received, waiter->task, now); // I3
+        note(&channel->received, waiter->task, now); // I5
         if (!wait_wake(waiter, 0))
             continue;
         if (stays)
@@ -122,7 +118,7 @@ static bool take_over(struct weft_channel *channel, void *ret_item,
         bool stays = waiter_stays(waiter);
         if (!stays)
             memcpy(ret_item, waiter->data, channel->item_size);
-        note(&channel->sent, waiter->task, now); // I3
+        note(&channel->sent, waiter->task, now); // I5
         if (!wait_wake(waiter, 0))
             continue; // it gave up: its item was not sent
         if (stays)
@@ -137,8 +133,8 @@ static bool take_over(struct weft_channel *channel, void *ret_item,
 // I2: after room was made, lets the first sender that still waits fill it.
 static void refill(struct weft_channel *channel, uint64_t now)
 {
-    if (take_over(channel, place(channel, channel->first + channel->count),
-                  now))
+    if (take_over(channel,
+                  channel_place(channel, channel->first + channel->count), now))
         channel->count++;
 }
 
@@ -163,8 +159,15 @@ static int wait_on(struct weft_channel *channel, enum weft_wait_kind kind,
     return error;
 }
 
-int weft_channel_new(size_t item_size, size_t capacity, const char *name,
-                     weft_channel **ret_channel)
+int channel_wait(struct weft_channel *channel, void *ret_item,
+                 int64_t deadline_ns)
+{
+    return wait_on(channel, WEFT_WAIT_CHAN_RECV, &channel->receivers, ret_item,
+                   deadline_ns);
+}
+
+int channel_new(enum weft_object_kind kind, size_t item_size, size_t capacity,
+                const char *name, struct weft_channel **ret_channel)
 {
     struct weft_channel *channel;
 
@@ -175,8 +178,12 @@ int weft_channel_new(size_t item_size, size_t capacity, const char *name,
     if (channel == NULL)
         return -ENOMEM;
     *channel = (struct weft_channel){
+        .kind = kind,
         .item_size = item_size,
         .capacity = capacity,
+        .room = kind == WEFT_OBJECT_CHANNEL && capacity > ROOM_FIRST
+                    ? ROOM_FIRST
+                    : capacity,
     };
     list_init(&channel->senders);
     list_init(&channel->receivers);
@@ -184,6 +191,19 @@ int weft_channel_new(size_t item_size, size_t capacity, const char *name,
         memcpy(channel->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     *ret_channel = channel;
     return 0;
+}
+
+int weft_channel_new(size_t item_size, size_t capacity, const char *name,
+                     weft_channel **ret_channel)
+{
+    return channel_new(WEFT_OBJECT_CHANNEL, item_size, capacity, name,
+                       ret_channel);
+}
+
+int weft_oneshot_new(size_t item_size, const char *name,
+                     weft_channel **ret_channel)
+{
+    return channel_new(WEFT_OBJECT_ONESHOT, item_size, 1, name, ret_channel);
 }
 
 int weft_channel_free(weft_channel *channel)
@@ -199,6 +219,25 @@ int weft_channel_free(weft_channel *channel)
     return 0;
 }
 
+static void wake_all(struct weft_channel *channel, struct list *queue)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(queue)) != NULL) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        bool stays = waiter_stays(waiter);
+        if (wait_wake(waiter, EPIPE) && !stays)
+            channel->waiting--;
+    }
+}
+
+void channel_end(struct weft_channel *channel)
+{
+    channel->closed = true;
+    wake_all(channel, &channel->senders);
+    wake_all(channel, &channel->receivers);
+}
+
 // Sends if that needs no waiting: 0, or -EPIPE. -EAGAIN: it does. The lock is
 // held.
 static int send_now(struct weft_channel *channel, const void *item,
@@ -206,12 +245,16 @@ static int send_now(struct weft_channel *channel, const void *item,
 {
     if (channel->closed)
         return -EPIPE;
-    if (!give(channel, item, caller->now)) {
+    if (!channel_give(channel, item, caller->now)) {
         if (channel->count == channel->capacity)
             return -EAGAIN;
-        put(channel, item);
+        if (channel->count == channel->room)
+            grow(channel);
+        channel_put(channel, item);
     }
     note(&channel->sent, caller->task, caller->now);
+    if (channel->kind == WEFT_OBJECT_ONESHOT)
+        channel_end(channel); // I3
     return 0;
 }
 
@@ -241,7 +284,8 @@ static int recv_now(struct weft_channel *channel, void *ret_item,
                     const struct caller *caller)
 {
     if (channel->count > 0) {
-        memcpy(ret_item, place(channel, channel->first), channel->item_size);
+        memcpy(ret_item, channel_place(channel, channel->first),
+               channel->item_size);
         drop_first(channel);
         refill(channel, caller->now);
     } else if (!take_over(channel, ret_item, caller->now)) {
@@ -263,23 +307,10 @@ int weft_channel_recv(weft_channel *channel, void *ret_item,
     lock_acquire(&channel->lock);
     error = recv_now(channel, ret_item, &caller);
     if (error == -EAGAIN)
-        return wait_on(channel, WEFT_WAIT_CHAN_RECV, &channel->receivers,
-                       ret_item, deadline_ns); // gives the lock back
+        return channel_wait(channel, ret_item, deadline_ns); // unlocks it
     lock_release(&channel->lock);
     sched_spend();
     return error;
-}
-
-static void wake_all(struct weft_channel *channel, struct list *queue)
-{
-    struct list *link;
-
-    while ((link = list_pop_front(queue)) != NULL) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
-        bool stays = waiter_stays(waiter);
-        if (wait_wake(waiter, EPIPE) && !stays)
-            channel->waiting--;
-    }
 }
 
 int weft_channel_close(weft_channel *channel)
@@ -287,9 +318,7 @@ int weft_channel_close(weft_channel *channel)
     if (channel == NULL)
         return -EINVAL;
     lock_acquire(&channel->lock);
-    channel->closed = true;
-    wake_all(channel, &channel->senders);
-    wake_all(channel, &channel->receivers);
+    channel_end(channel);
     lock_release(&channel->lock);
     return 0;
 }
@@ -339,14 +368,14 @@ static bool enter_send(struct clause *clause)
     return enter_queue(clause, &channel->senders);
 }
 
-static bool enter_recv(struct clause *clause)
+bool channel_enter_recv(struct clause *clause)
 {
     struct weft_channel *channel = clause->object;
 
     return enter_queue(clause, &channel->receivers);
 }
 
-static void leave(struct clause *clause)
+void channel_leave(struct clause *clause)
 {
     struct weft_channel *channel = clause->object;
 
@@ -356,9 +385,10 @@ static void leave(struct clause *clause)
 }
 
 const struct clause_kind send_clause = {
-    WEFT_WAIT_CHAN_SEND, find, try_send, enter_send, leave, NULL, NULL,
+    WEFT_WAIT_CHAN_SEND, find, try_send, enter_send, channel_leave, NULL, NULL,
 };
 
 const struct clause_kind recv_clause = {
-    WEFT_WAIT_CHAN_RECV, find, try_recv, enter_recv, leave, NULL, NULL,
+    WEFT_WAIT_CHAN_RECV, find, try_recv, channel_enter_recv,
+    channel_leave,       NULL, NULL,
 };

@@ -52,6 +52,8 @@ struct clause_kind {
 
 extern const struct clause_kind send_clause;
 extern const struct clause_kind recv_clause;
+extern const struct clause_kind broadcast_clause;
+extern const struct clause_kind watch_clause;
 extern const struct clause_kind lock_clause;
 extern const struct clause_kind lock_read_clause;
 extern const struct clause_kind lock_write_clause;

@@ -7,7 +7,8 @@
 #include "sync/semaphore.h"
 #include "sync/waitgroup.h"
 
-// A condition has nothing but its head; a channel is no struct object.
+// A condition has nothing but its head; a channel of any kind is no struct
+// object.
 static const size_t sizes[] = {
     [WEFT_OBJECT_MUTEX] = sizeof(struct mutex),
     [WEFT_OBJECT_RWLOCK] = sizeof(struct rwlock),
@@ -76,7 +77,10 @@ void object_describe(const struct object *object,
         waitgroup_describe((const struct waitgroup *)object, ret_facts);
         break;
     case WEFT_OBJECT_COND:    // has nothing but its waiters
-    case WEFT_OBJECT_CHANNEL: // is no struct object
+    case WEFT_OBJECT_CHANNEL: // these are no struct object
+    case WEFT_OBJECT_ONESHOT:
+    case WEFT_OBJECT_BROADCAST:
+    case WEFT_OBJECT_WATCH:
         break;
     }
 }

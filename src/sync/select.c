@@ -42,6 +42,8 @@ static const struct clause_kind *kind_of(const struct clause *clause)
         [WEFT_CLAUSE_READABLE] = &readable_clause,
         [WEFT_CLAUSE_WRITABLE] = &writable_clause,
         [WEFT_CLAUSE_TIME] = NULL,
+        [WEFT_CLAUSE_BROADCAST] = &broadcast_clause,
+        [WEFT_CLAUSE_WATCH] = &watch_clause,
     };
 
     return kinds[clause->kind];
@@ -63,7 +65,7 @@ static int find(struct select *select, struct clause *clause, uintptr_t pc)
 {
     const struct clause_kind *kind;
 
-    if ((unsigned)clause->kind > WEFT_CLAUSE_TIME)
+    if ((unsigned)clause->kind > WEFT_CLAUSE_WATCH)
         return -EINVAL;
     clause->result = 0;
     clause->lock = NULL;
@@ -203,18 +205,20 @@ static void leave(struct clause *clause)
 }
 
 // The locks are held. As above: what has no lock to be changed under may be had
-// by now. Else all are in their queues.
+// by now. Else all are in their queues, those of one object in the order of
+// `turn`, too: it is served from the front.
 static int enter_all(struct select *select)
 {
     for (uint32_t i = 0; i < select->count; i++) {
-        struct clause *clause = &select->clauses[i];
+        uint32_t at = select->clauses[i].turn;
+        struct clause *clause = &select->clauses[at];
         const struct clause_kind *kind = kind_of(clause);
         clause->own.waiter.won = false;
         if (kind == NULL || !kind->enter(clause))
             continue;
         while (i > 0)
-            leave(&select->clauses[--i]);
-        return (int)(clause - select->clauses);
+            leave(&select->clauses[select->clauses[--i].turn]);
+        return (int)at;
     }
     return NOBODY;
 }
@@ -300,7 +304,7 @@ void clause_describe(const struct clause *clause,
 {
     const struct clause_shown *shown = (const void *)&clause->own;
     const struct clause_kind *kind =
-        (unsigned)clause->kind <= WEFT_CLAUSE_TIME ? kind_of(clause) : NULL;
+        (unsigned)clause->kind <= WEFT_CLAUSE_WATCH ? kind_of(clause) : NULL;
 
     *ret_facts = (struct clause_facts){.fd = -1};
     if (kind != NULL)

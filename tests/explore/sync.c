@@ -185,6 +185,202 @@ static void channel_refused(void)
     expect_received();
 }
 
+// ---- One-shot ----
+
+static int outcomes[4]; // of each, by its number
+
+static void send_once(void *arg)
+{
+    int item = (int)(uintptr_t)arg;
+
+    outcomes[item] = weft_channel_send(channel, &item, WEFT_NEVER);
+    explore_expect(outcomes[item] == 0 || outcomes[item] == -EPIPE);
+}
+
+// The second has a deadline.
+static void receive_once(void *arg)
+{
+    bool timed = (uintptr_t)arg == 3;
+    int item = 0;
+    int error = weft_channel_recv(channel, &item, timed ? soon() : WEFT_NEVER);
+
+    explore_expect(error == 0 || error == -EPIPE ||
+                   (timed && error == -ETIMEDOUT));
+    explore_expect(error != 0 || item == 1 || item == 2);
+    outcomes[(uintptr_t)arg] = error == 0 ? item : error;
+}
+
+static void reset_oneshot(void)
+{
+    explore_expect(weft_oneshot_new(sizeof(int), "o", &channel) == 0);
+    memset(outcomes, 0, sizeof outcomes);
+}
+
+// Two send, one of them has its way; who receives gets that.
+static void oneshot_two(void)
+{
+    reset_oneshot();
+    explore_start("A", send_once, (void *)1);
+    explore_start("B", send_once, (void *)2);
+    explore_start("receiver", receive_once, (void *)3);
+    explore_join_all();
+    explore_expect((outcomes[1] == 0) != (outcomes[2] == 0));
+    if (outcomes[3] > 0)
+        explore_expect(outcomes[outcomes[3]] == 0);
+    else
+        explore_expect(weft_channel_recv(channel, &outcomes[3], 0) == 0);
+    explore_expect(weft_channel_free(channel) == 0);
+}
+
+// Of two who receive the other is told that nothing comes, or gives up.
+static void oneshot_timed(void)
+{
+    reset_oneshot();
+    explore_start("sender", send_once, (void *)1);
+    explore_start("A", receive_once, (void *)2);
+    explore_start("B", receive_once, (void *)3);
+    explore_join_all();
+    explore_expect((outcomes[2] == 1) != (outcomes[3] == 1));
+    explore_expect(outcomes[2] == 1 || outcomes[2] == -EPIPE);
+    explore_expect(weft_channel_free(channel) == 0);
+}
+
+// ---- Broadcast, watch ----
+
+static weft_broadcast *broadcast;
+static weft_receiver receivers[2];
+
+static void reset_broadcast(void)
+{
+    explore_expect(weft_broadcast_new(sizeof(int), 1, "b", &broadcast) == 0);
+    for (int i = 0; i < 2; i++)
+        explore_expect(weft_broadcast_subscribe(broadcast, &receivers[i]) == 0);
+}
+
+static void send_to_all(void *arg)
+{
+    (void)arg;
+    for (int i = 1; i <= ITEMS; i++)
+        explore_expect(weft_broadcast_send(broadcast, &i) == 0);
+    explore_expect(weft_broadcast_close(broadcast) == 0);
+}
+
+// What came, in order, and what was lost make up all.
+static void account(weft_receiver *receiver, int error, int item, int *next)
+{
+    explore_expect(error == 0 || error == -EOVERFLOW || error == -EPIPE ||
+                   error == -ETIMEDOUT);
+    if (error == 0)
+        explore_expect(item == ++*next);
+    else if (error == -EOVERFLOW)
+        *next += (int)receiver->lost;
+    else if (error == -EPIPE)
+        explore_expect(*next == ITEMS);
+}
+
+// Up to the end, but for the one with a deadline, who goes on after it has
+// given up.
+static void receive_to_end(void *arg)
+{
+    weft_receiver *receiver = &receivers[arg != NULL];
+    int64_t deadline_ns = arg == NULL ? WEFT_NEVER : soon();
+    int next = 0;
+    int error;
+
+    do {
+        int item = 0;
+        error = weft_broadcast_recv(receiver, &item, deadline_ns);
+        account(receiver, error, item, &next);
+    } while (error == 0 || error == -EOVERFLOW);
+    explore_expect(receiver->next == (uint64_t)next);
+    explore_expect(error == -EPIPE || arg != NULL);
+}
+
+static void broadcast_two(void)
+{
+    reset_broadcast();
+    explore_start("sender", send_to_all, NULL);
+    explore_start("A", receive_to_end, NULL);
+    explore_start("B", receive_to_end, &broadcast);
+    explore_join_all();
+    explore_expect(weft_broadcast_free(broadcast) == 0);
+}
+
+static void choose_to_end(void *arg)
+{
+    int item = 0;
+    weft_clause clause = weft_clause_broadcast(&receivers[0], &item);
+    int next = 0;
+
+    (void)arg;
+    do {
+        explore_expect(weft_select(&clause, 1, WEFT_NEVER) == 0);
+        account(&receivers[0], clause.result, item, &next);
+    } while (clause.result == 0 || clause.result == -EOVERFLOW);
+    explore_expect(clause.result == -EPIPE);
+    explore_expect(receivers[0].next == (uint64_t)next);
+}
+
+static void broadcast_chosen(void)
+{
+    reset_broadcast();
+    explore_start("sender", send_to_all, NULL);
+    explore_start("chooser", choose_to_end, NULL);
+    explore_join_all();
+    explore_expect(weft_broadcast_free(broadcast) == 0);
+}
+
+static weft_watch *watch;
+
+static void send_value(void *arg)
+{
+    int value = (int)(uintptr_t)arg;
+
+    explore_expect(weft_watch_send(watch, &value) == 0);
+}
+
+// Sees two values, or the one that has come last.
+static void follow(void *arg)
+{
+    uint64_t version = 0;
+    uint64_t before;
+    int value = 0;
+
+    do {
+        before = version;
+        int error = weft_watch_recv(watch, &version, &value,
+                                    arg == NULL ? WEFT_NEVER : soon());
+        explore_expect(error == 0 || (arg != NULL && error == -ETIMEDOUT));
+        explore_expect(error == 0 ? version > before : version == before);
+    } while (version > before && version < 2);
+    explore_expect(arg != NULL || version == 2);
+    explore_expect(version == 0 || value == 1 || value == 2);
+}
+
+static void watch_two(void)
+{
+    uint64_t version = 1;
+    int value;
+
+    explore_expect(weft_watch_new(sizeof(int), NULL, "w", &watch) == 0);
+    explore_start("A", send_value, (void *)1);
+    explore_start("B", send_value, (void *)2);
+    explore_start("follower", follow, NULL);
+    explore_join_all();
+    explore_expect(weft_watch_recv(watch, &version, &value, 0) == 0);
+    explore_expect(weft_watch_free(watch) == 0);
+}
+
+static void watch_timed(void)
+{
+    explore_expect(weft_watch_new(sizeof(int), NULL, "w", &watch) == 0);
+    explore_start("sender", send_value, (void *)1);
+    explore_start("A", follow, &watch);
+    explore_start("B", follow, &watch);
+    explore_join_all();
+    explore_expect(weft_watch_free(watch) == 0);
+}
+
 // ---- Event, once, semaphore, rwlock, waitgroup ----
 
 static weft_event event;
@@ -350,6 +546,12 @@ const struct scenario sync_scenarios[] = {
     SYNC("channel-timed", "channel", channel_timed),
     SYNC("channel-closed", "channel", channel_closed),
     SYNC("channel-refused", "channel", channel_refused),
+    LARGE("oneshot-two", "oneshot", oneshot_two),
+    LARGE("oneshot-timed", "oneshot", oneshot_timed),
+    LARGE("broadcast-two", "broadcast", broadcast_two),
+    SYNC("broadcast-chosen", "broadcast", broadcast_chosen),
+    SYNC("watch-two", "watch", watch_two),
+    LARGE("watch-timed", "watch", watch_timed),
     SYNC("event", "event", event_set),
     SYNC("once", "once", once_two),
     LARGE("semaphore", "semaphore", semaphore_of_one),

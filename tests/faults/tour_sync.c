@@ -63,6 +63,91 @@ static void pass_items(void)
     must_hold(weft_channel_free(channel) == 0, "a channel can be freed");
 }
 
+// ---- One-shot, broadcast, watch ----
+
+struct tidings {
+    weft_channel *answer;
+    weft_broadcast *news;
+    weft_watch *value;
+    weft_receiver first; // of the news
+};
+
+// Everything that was sent is received or told as lost, and the last value is
+// seen.
+static void *follow(void *arg)
+{
+    struct tidings *tidings = arg;
+    weft_receiver receiver = tidings->first;
+    uint64_t version = 0;
+    uint64_t seen = 0;
+    uint64_t latest = 0;
+    uint64_t item;
+    int open = 2;
+    weft_clause clauses[] = {
+        weft_clause_broadcast(&receiver, &item),
+        weft_clause_watch(tidings->value, &version, &latest),
+    };
+
+    while (open > 0) {
+        int chosen = weft_select(clauses, 2, WEFT_NEVER);
+        if (!went_well(chosen < 0 ? chosen : 0, "select"))
+            break;
+        int result = clauses[chosen].result;
+        if (result == -EPIPE) {
+            clauses[chosen] = weft_clause_none();
+            open--;
+        } else if (chosen == 0) {
+            seen += result == -EOVERFLOW ? receiver.lost : 1;
+        }
+    }
+    must_hold(open > 0 || (seen == ITEMS && latest == ITEMS), "all is known");
+    return NULL;
+}
+
+static void send_tidings(struct tidings *tidings)
+{
+    uint64_t seven = 7;
+    uint64_t answer = 0;
+
+    for (uint64_t i = 1; i <= ITEMS; i++) {
+        must_hold(weft_broadcast_send(tidings->news, &i) == 0, "to all");
+        must_hold(weft_watch_send(tidings->value, &i) == 0, "to watchers");
+        if (i % 10 == 0)
+            (void)weft_task_yield();
+    }
+    must_hold(weft_broadcast_close(tidings->news) == 0, "close");
+    must_hold(weft_watch_close(tidings->value) == 0, "close");
+    must_hold(weft_channel_send(tidings->answer, &seven, 0) == 0, "once");
+    must_hold(weft_channel_send(tidings->answer, &seven, 0) == -EPIPE, "twice");
+    must_hold(weft_channel_recv(tidings->answer, &answer, 0) == 0 &&
+                  answer == seven,
+              "the item of a one-shot");
+}
+
+static void spread(void)
+{
+    struct tidings tidings = {.answer = NULL};
+    weft_task followers[PLAYERS];
+    uint32_t started = 0;
+
+    if (went_well(weft_oneshot_new(8, "answer", &tidings.answer), "one-shot") &&
+        went_well(weft_broadcast_new(8, 4, "news", &tidings.news),
+                  "broadcast") &&
+        went_well(weft_watch_new(8, NULL, "value", &tidings.value), "watch")) {
+        must_hold(weft_broadcast_subscribe(tidings.news, &tidings.first) == 0,
+                  "subscribe");
+        for (int i = 0; i < PLAYERS; i++)
+            started += spawn("follower", follow, &tidings, &followers[started]);
+        send_tidings(&tidings);
+        for (uint32_t i = 0; i < started; i++)
+            (void)join(followers[i]);
+    }
+    must_hold(weft_channel_free(tidings.answer) == 0 &&
+                  weft_broadcast_free(tidings.news) == 0 &&
+                  weft_watch_free(tidings.value) == 0,
+              "all can be freed");
+}
+
 // ---- Everything that is embedded ----
 
 static weft_mutex mutex = WEFT_MUTEX_INIT("mutex");
@@ -168,6 +253,7 @@ static void game(void)
 static void *all_of_it(void *unused)
 {
     pass_items();
+    spread();
     game();
     return unused;
 }

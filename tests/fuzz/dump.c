@@ -58,13 +58,13 @@ static void add_objects(weft_dump *dump, struct input *in)
     for (size_t count = input_number(in, 1) % MOST; count > 0; count--) {
         char *name = input_text(in);
         enum weft_object_kind kind = (enum weft_object_kind)(
-            input_number(in, 1) % (WEFT_OBJECT_WAITGROUP + 1));
+            input_number(in, 1) % (WEFT_OBJECT_WATCH + 1));
         maker_object(dump, kind, *name ? name : NULL, input_number(in, 1), 0);
         struct model_object *object = &dump->objects[dump->object_count - 1];
         object->used = input_number(in, 8);
         object->limit = input_number(in, 8);
         object->owner_task = WEFT_NONE;
-        if (kind == WEFT_OBJECT_CHANNEL)
+        if (model_is_channel(kind))
             add_peers(dump, in, object);
         free(name);
     }

@@ -173,7 +173,7 @@ static long resident_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-// A large channel that is hardly used costs little.
+// A large channel that is hardly used costs little, also if it is never empty.
 static void *pass_through(void *arg)
 {
     enum { ITEM = 4096, ROOM = 32768 }; // 128 MiB
@@ -182,6 +182,7 @@ static void *pass_through(void *arg)
     long before = resident_kib();
 
     expect_is(weft_channel_new(ITEM, ROOM, "roomy", &channel), 0);
+    expect_is(weft_channel_send(channel, item, WEFT_NEVER), 0);
     for (int i = 0; i < ROOM; i++) {
         expect_is(weft_channel_send(channel, item, WEFT_NEVER), 0);
         expect_is(weft_channel_recv(channel, item, WEFT_NEVER), 0);
@@ -195,6 +196,32 @@ static void test_memory_comes_as_it_fills(void **state)
 {
     (void)state;
     run_with(1, pass_through, NULL);
+}
+
+static void fill_from(int capacity, int begin)
+{
+    weft_channel *channel = channel_of((size_t)capacity);
+
+    for (int i = 0; i < begin; i++) {
+        expect_is(send_number(channel, i), 0);
+        expect_is(recv_number(channel), i);
+    }
+    for (int i = 0; i < capacity; i++)
+        expect_is(send_number(channel, i), 0);
+    expect_is(weft_channel_send(channel, &begin, 0), -ETIMEDOUT);
+    for (int i = 0; i < capacity; i++)
+        expect_is(recv_number(channel), i);
+    expect_is(weft_channel_recv(channel, &begin, 0), -ETIMEDOUT);
+    expect_is(weft_channel_free(channel), 0);
+}
+
+// The ring becomes larger wherever it begins, and keeps the order.
+static void test_the_ring_grows(void **state)
+{
+    (void)state;
+    for (int capacity = 1; capacity <= 70; capacity++)
+        for (int begin = 0; begin < 9; begin++)
+            fill_from(capacity, begin);
 }
 
 // Without room: an item goes from hand to hand, or not at all.
@@ -523,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_items_of_any_size),
         cmocka_unit_test(test_rendezvous),
         cmocka_unit_test(test_memory_comes_as_it_fills),
+        cmocka_unit_test(test_the_ring_grows),
         cmocka_unit_test(test_bad_sizes_are_refused),
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_first_come_first_served),

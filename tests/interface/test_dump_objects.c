@@ -11,6 +11,12 @@ static void until_stay_is_set(void)
     expect_is(weft_event_wait(&stay, WEFT_NEVER), 0);
 }
 
+static void *wait_for_stay(void *arg)
+{
+    until_stay_is_set();
+    return arg;
+}
+
 static weft_dump_object object_of(const weft_dump *dump, weft_task task)
 {
     return object_at(dump, task_of(dump, task).object);
@@ -432,6 +438,127 @@ static void test_the_others(void **state)
     let_go(runtime, dump, tasks, 5);
 }
 
+// ---- Channels of any kind. ----
+
+struct kinds {
+    weft_channel *answer;
+    weft_broadcast *news;
+    weft_watch *settings;
+};
+
+static void *await_answer(void *arg)
+{
+    const struct kinds *kinds = arg;
+    int got;
+
+    expect_is(weft_channel_recv(kinds->answer, &got, WEFT_NEVER), -EPIPE);
+    return NULL;
+}
+
+static void *await_news(void *arg)
+{
+    const struct kinds *kinds = arg;
+    weft_receiver receiver;
+    int got;
+
+    expect_is(weft_broadcast_subscribe(kinds->news, &receiver), 0);
+    expect_is(weft_broadcast_recv(&receiver, &got,
+                                  weft_time_after(WEFT_SECOND * 999)),
+              -EPIPE);
+    return NULL;
+}
+
+static void *await_settings(void *arg)
+{
+    const struct kinds *kinds = arg;
+    uint64_t version = 1;
+    int got;
+
+    expect_is(weft_watch_recv(kinds->settings, &version, &got, WEFT_NEVER),
+              -EPIPE);
+    return NULL;
+}
+
+static void *await_any(void *arg)
+{
+    const struct kinds *kinds = arg;
+    weft_receiver receiver;
+    uint64_t version = 1;
+    int got;
+
+    expect_is(weft_broadcast_subscribe(kinds->news, &receiver), 0);
+    weft_clause clauses[] = {
+        weft_clause_recv(kinds->answer, &got),
+        weft_clause_broadcast(&receiver, &got),
+        weft_clause_watch(kinds->settings, &version, &got),
+    };
+    expect(weft_select(clauses, 3, WEFT_NEVER) >= 0);
+    return NULL;
+}
+
+static void new_kinds(struct kinds *ret_kinds)
+{
+    int value = 1;
+
+    expect_is(weft_oneshot_new(sizeof value, "answer", &ret_kinds->answer), 0);
+    expect_is(weft_broadcast_new(sizeof value, 16, "news", &ret_kinds->news),
+              0);
+    expect_is(
+        weft_watch_new(sizeof value, &value, "settings", &ret_kinds->settings),
+        0);
+    expect_is(weft_broadcast_send(ret_kinds->news, &value), 0);
+    expect_is(weft_broadcast_send(ret_kinds->news, &value), 0);
+}
+
+static void check_kinds(const weft_dump *dump, const weft_task *tasks)
+{
+    weft_dump_object object;
+
+    object = waits(dump, tasks[0], WEFT_WAIT_CHAN_RECV, WEFT_OBJECT_ONESHOT,
+                   "answer");
+    expect(object.used == 0 && object.limit == 1);
+    object = waits(dump, tasks[1], WEFT_WAIT_CHAN_RECV, WEFT_OBJECT_BROADCAST,
+                   "news");
+    expect(object.used == 2 && object.limit == 16);
+    expect(task_of(dump, tasks[1]).timeout_in_ns < WEFT_NEVER);
+    (void)waits(dump, tasks[2], WEFT_WAIT_CHAN_RECV, WEFT_OBJECT_WATCH,
+                "settings");
+    expect_said(dump, false, "receive on one-shot \"answer\" (0 of 1 used)");
+    expect_said(dump, false, "receive on broadcast \"news\" (2 of 16 kept)");
+    expect_said(dump, false, "receive on watch \"settings\"");
+    expect_said(dump, false,
+                "first of receive on one-shot \"answer\", receive on "
+                "broadcast \"news\", receive on");
+    expect_said(dump, true, "\"oneshot\"");
+    expect_said(dump, true, "\"broadcast\"");
+    expect_said(dump, true, "\"watch\"");
+    expect_is(info_of(dump).findings, 0);
+}
+
+static void test_channels_of_any_kind(void **state)
+{
+    (void)state;
+    static weft_task_fn *const fns[] = {await_answer, await_news,
+                                        await_settings, await_any};
+    weft_runtime *runtime = start(2);
+    weft_task tasks[5];
+    struct kinds kinds;
+
+    new_kinds(&kinds);
+    for (int i = 0; i < 4; i++)
+        tasks[i] = spawn(runtime, NULL, fns[i], &kinds);
+    tasks[4] = spawn(runtime, NULL, wait_for_stay, NULL);
+    weft_dump *dump = all_waiting(runtime, 5);
+    check_kinds(dump, tasks);
+    expect_is(weft_channel_close(kinds.answer), 0);
+    expect_is(weft_broadcast_close(kinds.news), 0);
+    expect_is(weft_watch_close(kinds.settings), 0);
+    let_go(runtime, dump, tasks, 5);
+    expect_is(weft_channel_free(kinds.answer), 0);
+    expect_is(weft_broadcast_free(kinds.news), 0);
+    expect_is(weft_watch_free(kinds.settings), 0);
+}
+
 // ---- Deadlocks. ----
 
 static weft_barrier both = WEFT_BARRIER_INIT("both", 2);
@@ -782,6 +909,7 @@ int main(void)
         cmocka_unit_test(test_a_thread_holds_it),
         cmocka_unit_test(test_semaphores),
         cmocka_unit_test(test_the_others),
+        cmocka_unit_test(test_channels_of_any_kind),
         cmocka_unit_test(test_deadlock_with_a_reader),
         cmocka_unit_test(test_deadlock_with_a_semaphore),
         cmocka_unit_test(test_a_taker_that_has_ended),

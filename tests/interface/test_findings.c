@@ -367,6 +367,82 @@ static void test_lost_peer(void **state)
     weft_dump_free(dump);
 }
 
+// Of a broadcast or a watch, too.
+static void *follow_news(void *news)
+{
+    weft_receiver receiver;
+    int error = weft_broadcast_subscribe(news, &receiver);
+    int item;
+
+    while (error == 0)
+        error = weft_broadcast_recv(&receiver, &item, WEFT_NEVER);
+    return NULL;
+}
+
+static void *send_news(void *news)
+{
+    int item = 1;
+
+    (void)weft_broadcast_send(news, &item);
+    return NULL;
+}
+
+static void *follow_value(void *watch)
+{
+    uint64_t version = 0;
+    int item;
+
+    while (weft_watch_recv(watch, &version, &item, WEFT_NEVER) == 0)
+        continue;
+    return NULL;
+}
+
+static void *send_value(void *watch)
+{
+    int item = 1;
+
+    (void)weft_watch_send(watch, &item);
+    return NULL;
+}
+
+static weft_dump *take_lost_of(weft_task_fn *receiver, weft_task_fn *sender,
+                               void *object)
+{
+    weft_finding_options findings = alone(WEFT_RULE_LOST_PEER);
+
+    findings.lost_peer_ns = 1;
+    weft_runtime *runtime = start_for(&findings);
+    start_many(runtime, 3, receiver, object);
+    weft_dump_free(take_when(runtime, WEFT_STATE_WAITING, 3));
+    (void)join(spawn(runtime, "sender", sender, object));
+    weft_dump *dump = take_when(runtime, WEFT_STATE_WAITING, 3);
+    expect_is(weft_runtime_free(runtime), 0);
+    return dump;
+}
+
+static void test_lost_peer_of_many(void **state)
+{
+    weft_broadcast *news;
+    weft_watch *settings;
+    weft_dump *dump;
+
+    (void)state;
+    expect_is(weft_broadcast_new(sizeof(int), 4, "news", &news), 0);
+    dump = take_lost_of(follow_news, send_news, news);
+    (void)check_only(
+        dump, WEFT_RULE_LOST_PEER,
+        "to receive from broadcast \"news\", whose only sender has ended");
+    weft_dump_free(dump);
+    expect_is(weft_broadcast_free(news), 0);
+    expect_is(weft_watch_new(sizeof(int), NULL, "settings", &settings), 0);
+    dump = take_lost_of(follow_value, send_value, settings);
+    (void)check_only(
+        dump, WEFT_RULE_LOST_PEER,
+        "to receive from watch \"settings\", whose only sender has ended");
+    weft_dump_free(dump);
+    expect_is(weft_watch_free(settings), 0);
+}
+
 static void test_peer_is_there(void **state)
 {
     weft_dump *dump = take_lost(send_and_sleep, 1);
@@ -669,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_stall),
         cmocka_unit_test(test_stall_is_none),
         cmocka_unit_test(test_lost_peer),
+        cmocka_unit_test(test_lost_peer_of_many),
         cmocka_unit_test(test_peer_is_there),
         cmocka_unit_test(test_system_call),
         cmocka_unit_test(test_computing_is_no_call),

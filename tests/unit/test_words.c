@@ -352,6 +352,18 @@ static void lost_peer(void **state)
     expect(words_hint, dump, finding,
            "look whether T12 ended too early, or was to call "
            "weft_channel_close");
+    dump->objects[0].kind = WEFT_OBJECT_BROADCAST;
+    expect(words_title, dump, finding,
+           "a task waits to receive from broadcast \"jobs\", whose only sender "
+           "has ended");
+    expect(words_hint, dump, finding,
+           "look whether T12 ended too early, or was to call "
+           "weft_broadcast_close");
+    dump->objects[0].kind = WEFT_OBJECT_WATCH;
+    expect(words_hint, dump, finding,
+           "look whether T12 ended too early, or was to call "
+           "weft_watch_close");
+    dump->objects[0].kind = WEFT_OBJECT_CHANNEL;
     dump->objects[0].receives = false;
     expect(words_title, dump, finding,
            "a task waits to send to channel \"jobs\", whose only receiver has "
