@@ -45,7 +45,9 @@ enum weft_wait_kind {
     WEFT_WAIT_BARRIER,
     WEFT_WAIT_ONCE, // for another to run its function
     WEFT_WAIT_WAITGROUP,
-    WEFT_WAIT_SELECT, // for the first of several
+    WEFT_WAIT_SELECT,      // for the first of several
+    WEFT_WAIT_SCOPE_SPAWN, // for a place in a scope, to start a child
+    WEFT_WAIT_SCOPE_NEXT,  // for the next child of a scope to end
 };
 
 enum weft_object_kind {
@@ -58,6 +60,7 @@ enum weft_object_kind {
     WEFT_OBJECT_BARRIER,
     WEFT_OBJECT_ONCE,
     WEFT_OBJECT_WAITGROUP,
+    WEFT_OBJECT_SCOPE,
 };
 
 enum weft_worker_state {
@@ -185,9 +188,10 @@ typedef struct weft_dump_object {
     uint64_t used;      // channel: items inside; rwlock: readers inside;
                         // semaphore: permits taken; event: 1 if set;
                         // barrier: arrivals; once: 1 if done; waitgroup: its
-                        // count
+                        // count; scope: children that run
     uint64_t limit;     // channel: its capacity; semaphore: the permits it
-                        // began with; barrier: arrivals that open it; or 0
+                        // began with; barrier: arrivals that open it; scope:
+                        // the most children at once; or 0
 } weft_dump_object;
 
 typedef struct weft_dump_worker {

@@ -18,6 +18,8 @@ typedef struct weft_task_options {
     weft_runtime *runtime; // default: that of the calling task
     const char *name;      // copied; default: none
     size_t stack_size;     // default: the runtime's; same bounds
+    void **ret_result;     // of a scope's child (weft_scope_spawn): where its
+                           // result is stored; default: nowhere
 } weft_task_options;
 
 // Starts a task that runs fn(arg). `options` may be NULL. With `ret_task` the
@@ -26,8 +28,8 @@ typedef struct weft_task_options {
 // the start. The place of the call becomes the task's spawn site, the calling
 // task its parent. May be called by tasks, and by threads that name a runtime.
 // Does not park.
-// Errors: -EINVAL (no fn, a wrong size, a stack size out of bounds), -EPERM (a
-// thread that names no runtime), -ENOMEM (no memory for a stack), -EAGAIN (as
+// Errors: -EINVAL (no fn, a wrong size, a stack size out of bounds, a
+// ret_result), -EPERM (a thread that names no runtime), -ENOMEM (no memory for a stack), -EAGAIN (as
 // many tasks as the runtime allows), -ESHUTDOWN (the runtime is ending).
 WEFT_API int weft_task_spawn(const weft_task_options *options, weft_task_fn *fn,
                              void *arg, weft_task *ret_task);

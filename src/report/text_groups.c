@@ -113,6 +113,10 @@ static void add_use(struct str *str, const struct model_object *about)
         str_addf(str, " (%llu of %llu are there)", used, limit);
     else if (about->kind == WEFT_OBJECT_WAITGROUP)
         str_addf(str, " (%llu not done)", used);
+    else if (about->kind == WEFT_OBJECT_SCOPE && limit)
+        str_addf(str, " (%llu of %llu running)", used, limit);
+    else if (about->kind == WEFT_OBJECT_SCOPE)
+        str_addf(str, " (%llu running)", used);
     else if (limit)
         str_addf(str, " (%llu of %llu used)", used, limit);
 }
@@ -243,7 +247,19 @@ void view_add_what(struct view *view, struct str *str,
         add_joined(view, str, group);
         break;
     case WEFT_WAIT_SCOPE:
-        str_add(str, "the children of its scope");
+        str_add(str, "the children of ");
+        if (!view_add_scope(str, view->dump, task.object, 30))
+            break;
+        if (collect(view, group, get_object).count > 1)
+            str_add(str, " and others");
+        break;
+    case WEFT_WAIT_SCOPE_SPAWN:
+        str_add(str, "a place in ");
+        add_object(view, str, group);
+        break;
+    case WEFT_WAIT_SCOPE_NEXT:
+        str_add(str, "the next child of ");
+        add_object(view, str, group);
         break;
     case WEFT_WAIT_SLEEP:
         str_add(str, "sleep");

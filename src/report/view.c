@@ -55,6 +55,7 @@ const char *view_object_word(enum weft_object_kind kind)
         [WEFT_OBJECT_BARRIER] = "barrier",
         [WEFT_OBJECT_ONCE] = "once",
         [WEFT_OBJECT_WAITGROUP] = "wait group",
+        [WEFT_OBJECT_SCOPE] = "scope",
     };
 
     return words[kind];
@@ -72,6 +73,19 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
         add_quoted(str, name, name_columns);
     else
         str_addf(str, "0x%llx", (unsigned long long)about->address);
+}
+
+bool view_add_scope(struct str *str, const weft_dump *dump, uint32_t object,
+                    unsigned name_columns)
+{
+    bool named = object < dump->object_count &&
+                 model_text(dump, dump->objects[object].name) != NULL;
+
+    if (named)
+        view_add_object(str, dump, object, true, name_columns);
+    else
+        str_add(str, "its scope");
+    return named;
 }
 
 static void add_clause(struct str *str, const weft_dump *dump,
@@ -99,6 +113,9 @@ static void add_clause(struct str *str, const weft_dump *dump,
         break;
     case WEFT_WAIT_RWLOCK_WRITE:
         str_add(str, "write lock on ");
+        break;
+    case WEFT_WAIT_SCOPE_NEXT:
+        str_add(str, "next child of ");
         break;
     default:
         break;

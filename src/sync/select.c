@@ -42,6 +42,7 @@ static const struct clause_kind *kind_of(const struct clause *clause)
         [WEFT_CLAUSE_READABLE] = &readable_clause,
         [WEFT_CLAUSE_WRITABLE] = &writable_clause,
         [WEFT_CLAUSE_TIME] = NULL,
+        [WEFT_CLAUSE_NEXT] = &next_clause,
     };
 
     return kinds[clause->kind];
@@ -63,7 +64,7 @@ static int find(struct select *select, struct clause *clause, uintptr_t pc)
 {
     const struct clause_kind *kind;
 
-    if ((unsigned)clause->kind > WEFT_CLAUSE_TIME)
+    if ((unsigned)clause->kind > WEFT_CLAUSE_NEXT)
         return -EINVAL;
     clause->result = 0;
     clause->lock = NULL;
@@ -300,7 +301,7 @@ void clause_describe(const struct clause *clause,
 {
     const struct clause_shown *shown = (const void *)&clause->own;
     const struct clause_kind *kind =
-        (unsigned)clause->kind <= WEFT_CLAUSE_TIME ? kind_of(clause) : NULL;
+        (unsigned)clause->kind <= WEFT_CLAUSE_NEXT ? kind_of(clause) : NULL;
 
     *ret_facts = (struct clause_facts){.fd = -1};
     if (kind != NULL)
