@@ -60,7 +60,8 @@ WEFT_API int weft_task_cancel(weft_task task);
 
 // Lets other tasks run; the caller goes to the end of its worker's queue. May
 // be called by tasks.
-// Errors: -EPERM (not a task), -ECANCELED (it has yielded all the same).
+// Errors: -EPERM (not a task); -ECANCELED, or -ETIMEDOUT (the deadline of an
+// enclosing scope has passed): it has yielded all the same.
 WEFT_API int weft_task_yield(void);
 
 // Waits until the deadline has passed. May be called by tasks, which park.

@@ -39,7 +39,7 @@ int weft_task_yield(void)
         return -EPERM;
     struct task *task = load_relaxed(&worker->current);
     sched_leave(worker, task, LEAVE_YIELD);
-    return task_is_canceled(task) ? -ECANCELED : 0;
+    return wait_interrupted(task);
 }
 
 int weft_task_sleep(int64_t deadline_ns)
