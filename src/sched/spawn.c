@@ -473,8 +473,8 @@ void task_cancel_outside(struct task *task)
 {
     uint32_t canceled = load_relaxed(&task->canceled); // a guess
 
-    while (!cas_acq_rel(&task->canceled, &canceled,
-                        canceled & TASK_CANCELED)) // scope.c C2
+    // Relaxed: the scopes' locks order it, scope.c C2.
+    while (!cas_relaxed(&task->canceled, &canceled, canceled & TASK_CANCELED))
         continue;
 }
 

@@ -228,11 +228,51 @@ static void scope_next(void)
     end();
 }
 
-// Its slot is given back while its worker hands it over.
+// A child's slot is given back while its worker hands it over, and used again.
+static _Atomic(struct task *) told;
+
+static void be_begun(struct task_owner *tell, struct task *child)
+{
+    (void)tell, (void)child;
+}
+
+static void be_told(struct task_owner *tell, struct task *child)
+{
+    (void)tell;
+    store_release(&told, child);
+}
+
+static void *note_run(void *arg)
+{
+    ended++;
+    return arg;
+}
+
+static void reap_and_spawn(void *arg)
+{
+    struct task *child;
+
+    while ((child = load_acquire(&told)) == NULL)
+        port_pause();
+    explore_expect(task_reap(child) == arg);
+    explore_expect(weft_task_detach(scheduler_spawn(note_run, NULL)) == 0);
+}
+
 static void scope_reap(void)
 {
-    begin(2, take_one);
-    end();
+    static struct task_owner tell = {be_begun, be_told};
+    struct spawn how = {
+        .owner = &tell, .deadline_ns = WEFT_NEVER, .kept = true};
+    weft_task_options options = {.size = sizeof options, .runtime = &runtime};
+
+    scheduler_begin(1);
+    store_relaxed(&told, NULL);
+    ended = 0;
+    explore_expect(task_spawn(&options, be_child, &outer, &how, NULL) == 0);
+    explore_start("owner", reap_and_spawn, &outer);
+    explore_join_all();
+    explore_expect(ended == 1);
+    scheduler_end();
 }
 
 // Whichever comes first; the other is there all the same.
@@ -278,7 +318,7 @@ const struct scenario scope_scenarios[] = {
     SCOPE("scope-place", scope_place, 3, 2),
     SCOPE("scope-places", scope_places, 2, 1),
     SCOPE("scope-next", scope_next, 3, 2),
-    SCOPE("scope-reap", scope_reap, 2, 1),
+    SCOPE("scope-reap", scope_reap, 3, 2),
     SCOPE("scope-clause", scope_clause, 3, 2),
     {0},
 };

@@ -1,0 +1,95 @@
+// gather.c -- Scopes at work: answers are looked up, four at a time and within
+// ten seconds. The first that is not known ends the other look-ups; leave is
+// taken all the same, behind a shield.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <weft/weft.h>
+
+enum { QUESTIONS = 12, UNKNOWN = 9 };
+
+// Takes as long as its number says; one has no answer.
+static void *look_up(void *arg)
+{
+    int *answer = arg;
+    int number = *answer;
+    int error =
+        weft_task_sleep(weft_time_after((1 + number % 5) * WEFT_MILLISECOND));
+
+    if (error == 0 && number == UNKNOWN)
+        error = -ENOENT;
+    if (error == 0)
+        *answer = number * number;
+    return (void *)(intptr_t)error;
+}
+
+// Done even by one who is cancelled; but it takes no longer than it may.
+static void take_leave(void)
+{
+    weft_scope_options options = {.size = sizeof options, .shield = true};
+    weft_scope shield;
+
+    if (weft_scope_enter_with(&shield, &options,
+                              weft_time_after(100 * WEFT_MILLISECOND)) != 0)
+        return;
+    if (weft_task_sleep(weft_time_after(WEFT_MILLISECOND)) == 0)
+        puts("took leave");
+    weft_scope_leave(&shield);
+}
+
+// Each answer as it comes. Once all is cancelled, nothing more is waited for.
+static void tell(weft_scope *scope)
+{
+    weft_scope_child child;
+
+    while (weft_scope_next(scope, WEFT_NEVER, &child) == 0)
+        if (weft_result_error(child.result) == 0)
+            puts("an answer has come");
+    take_leave();
+}
+
+static int ask(int *answers, int count)
+{
+    weft_scope_options options = {.size = sizeof options,
+                                  .name = "questions",
+                                  .limit = 4,
+                                  .fail_fast = true,
+                                  .keep = true};
+    weft_scope scope;
+    int error = weft_scope_enter_with(&scope, &options,
+                                      weft_time_after(10 * WEFT_SECOND));
+
+    if (error != 0)
+        return error;
+    for (int i = 0; i < count && error == 0; i++) {
+        answers[i] = i;
+        error = weft_scope_spawn(&scope, NULL, look_up, &answers[i], NULL);
+    }
+    tell(&scope);
+    int failed = weft_scope_leave(&scope); // no child is left behind
+    return failed != 0 ? failed : error;
+}
+
+static void *start(void *ret_error)
+{
+    int answers[QUESTIONS];
+    int *error = ret_error;
+
+    *error = ask(answers, UNKNOWN);
+    if (*error == 0)
+        printf("the last is %d\n", answers[UNKNOWN - 1]);
+    printf("one more: %s\n", strerror(-ask(answers, QUESTIONS)));
+    return NULL;
+}
+
+int main(void)
+{
+    int in_start = 0;
+    int error = weft_run(NULL, start, &in_start, NULL);
+
+    if (error == 0)
+        error = in_start;
+    if (error < 0)
+        fprintf(stderr, "gather: %s\n", strerror(-error));
+    return error < 0;
+}
