@@ -183,6 +183,18 @@ static void add_joined(struct view *view, struct str *str,
         add_items(str, &joined, "T");
 }
 
+// The scope that is left.
+static void add_left(struct view *view, struct str *str,
+                     const struct group *group)
+{
+    uint32_t object = model_task(view->dump, group->first).object;
+
+    str_add(str, "the children of ");
+    if (view_add_scope(str, view->dump, object, 30) &&
+        collect(view, group, get_object).count > 1)
+        str_add(str, " and others");
+}
+
 // The range of the times in which waits end by themselves.
 static void add_timeouts(struct view *view, struct str *str,
                          const struct group *group, const char *text)
@@ -247,18 +259,12 @@ void view_add_what(struct view *view, struct str *str,
         add_joined(view, str, group);
         break;
     case WEFT_WAIT_SCOPE:
-        str_add(str, "the children of ");
-        if (!view_add_scope(str, view->dump, task.object, 30))
-            break;
-        if (collect(view, group, get_object).count > 1)
-            str_add(str, " and others");
+        add_left(view, str, group);
         break;
     case WEFT_WAIT_SCOPE_SPAWN:
-        str_add(str, "a place in ");
-        add_object(view, str, group);
-        break;
     case WEFT_WAIT_SCOPE_NEXT:
-        str_add(str, "the next child of ");
+        str_add(str, task.wait == WEFT_WAIT_SCOPE_SPAWN ? "a place in "
+                                                        : "the next child of ");
         add_object(view, str, group);
         break;
     case WEFT_WAIT_SLEEP:

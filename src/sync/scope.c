@@ -1,8 +1,9 @@
 // scope.c -- Structured concurrency: a scope owns its children and joins them.
 //
 //   I1  children holds every task spawned in the scope that has not ended;
-//       under the lock. A child leaves it in its last moment (task_owner.ended),
-//       before its slot is free; so a slot in the list is always that child's.
+//       under the lock. A child leaves it in its last moment (task_owner's
+//       `ended`), before its slot is free; so a slot in the list is always
+//       that child's.
 //   I2  The owner leaves only when children is empty, so no child ever meets
 //       a scope that is gone: the last one wakes the owner under the lock.
 //   I3  A task's open scopes form a stack through `outer`; only their owner

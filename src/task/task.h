@@ -11,10 +11,10 @@
 // all find out by comparing it. While PARKING or WAITING the outcome bits say
 // from which level on a cancel ends the wait.
 //
-// A task's cancels have levels: 0, of the task as a whole; n, of the n-th of the
-// scopes that it has open, counted from the outermost. A shield is the level of
-// the innermost open scope that keeps out what comes from around it, or 0: calls
-// within end by a cancel of that level or a higher one.
+// A task's cancels have levels: 0, of the task as a whole; n, of the n-th of
+// the scopes that it has open, counted from the outermost. A shield is the
+// level of the innermost open scope that keeps out what comes from around it,
+// or 0: calls within end by a cancel of that level or a higher one.
 //
 //   I1  The phase moves along these edges only, by the one named:
 //         FREE -> NEW         spawn

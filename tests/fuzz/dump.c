@@ -87,7 +87,7 @@ static void add_wait(weft_dump *dump, struct input *in, struct model_task *task)
 {
     uint64_t object = input_number(in, 1);
 
-    task->wait = (uint8_t)(1 + input_number(in, 1) % WEFT_WAIT_SCOPE_NEXT);
+    task->wait = (uint8_t)(1 + input_number(in, 1) % WAIT_LAST);
     task->wait_task = input_number(in, 1);
     task->wait_scope = input_number(in, 1);
     task->wait_fd = (int32_t)input_number(in, 1) - 1;
