@@ -29,7 +29,6 @@
 
 #include <errno.h>
 
-#include "base/panic.h"
 #include "sync/clause.h"
 
 _Static_assert(sizeof(struct scope) <= sizeof(weft_scope), "opaque too small");
@@ -364,23 +363,26 @@ int weft_scope_enter(weft_scope *scope, int64_t deadline_ns)
     return weft_scope_enter_with(scope, NULL, deadline_ns);
 }
 
+// Waits until no child is left; the lock is held, and held again.
+static int wait_for_last(struct scope *s, bool firm)
+{
+    if (list_empty(&s->children))
+        return 0;
+    int error = wait_for_child(s, NULL, WEFT_NEVER, firm);
+    if (error == 0)
+        lock_acquire(&s->object.lock); // I2
+    return error;
+}
+
 // The lock is taken even if there is no need to wait: the last child's worker
 // may still hold it, and must be out of the scope before it goes.
 static int wait_for_children(struct scope *s)
 {
-    int error = 0;
-
     lock_acquire(&s->object.lock);
-    if (!list_empty(&s->children)) {
-        error = wait_for_child(s, NULL, WEFT_NEVER, false);
-        if (error != 0) {
-            cancel(s);
-            if (!list_empty(&s->children) &&
-                wait_for_child(s, NULL, WEFT_NEVER, true) == 0)
-                lock_acquire(&s->object.lock); // I2
-        } else {
-            lock_acquire(&s->object.lock); // I2
-        }
+    int error = wait_for_last(s, false);
+    if (error != 0) {
+        cancel(s);
+        (void)wait_for_last(s, true);
     }
     lock_release(&s->object.lock);
     return error;
