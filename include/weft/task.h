@@ -53,10 +53,10 @@ WEFT_API int weft_task_detach(weft_task task);
 // Asks a task to end. Its present blocking call, or else its next one, returns
 // -ECANCELED, and so does every later one; only weft_mutex_lock,
 // weft_task_join, weft_scope_next and weft_scope_leave still succeed where they
-// need not wait, so that a task can clean up; and a scope that is a shield keeps
-// it out until it is left (weft_scope_enter_with). An operation that has taken
-// effect reports that instead. Cancelling twice is cancelling once. May be
-// called by tasks and threads. Does not park.
+// need not wait, so that a task can clean up; and a scope that is a shield
+// keeps it out until it is left (weft_scope_enter_with). An operation that has
+// taken effect reports that instead. Cancelling twice is cancelling once. May
+// be called by tasks and threads. Does not park.
 // Errors: -ESRCH (a task that has ended counts as cancelled: 0).
 WEFT_API int weft_task_cancel(weft_task task);
 
