@@ -21,6 +21,8 @@ void bench_cond_pingpong(const struct settings *settings);
 void bench_barrier(const struct settings *settings);
 void bench_once(const struct settings *settings);
 void bench_waitgroup(const struct settings *settings);
+void bench_scope(const struct settings *settings);
+void bench_scope_next(const struct settings *settings);
 void bench_select_ready(const struct settings *settings);
 void bench_select_pingpong(const struct settings *settings);
 void bench_oneshot(const struct settings *settings);

@@ -33,6 +33,8 @@ static const struct {
     {"barrier", bench_barrier},
     {"once", bench_once},
     {"waitgroup", bench_waitgroup},
+    {"scope", bench_scope},
+    {"scope-next", bench_scope_next},
     {"select-ready", bench_select_ready},
     {"select-pingpong", bench_select_pingpong},
     {"oneshot", bench_oneshot},

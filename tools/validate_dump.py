@@ -184,6 +184,12 @@ class Checker:
             if finding["rule"] == "deadlock":
                 self.check_cycle(finding, where)
 
+    @staticmethod
+    def waits_for(wait, name):
+        """One who leaves a scope waits for its children, not for an object."""
+        return name is None if wait["kind"] == "scope" else \
+            wait["object"] == name
+
     def check_chain(self, finding, where):
         """Each task of a chain waits for an object that the next serves."""
         chain = finding["chain"]
@@ -192,7 +198,7 @@ class Checker:
                         f"{where}: chain and tasks differ")
         for link, after in zip(chain, chain[1:]):
             wait = self.tasks.get(link["task"], {}).get("wait")
-            self.expect(wait and wait["object"] == after["object"],
+            self.expect(wait and self.waits_for(wait, after["object"]),
                         f"{where}: task {link['task']} does not wait so")
         for link in chain:
             self.object(link["object"], where)
@@ -208,7 +214,7 @@ class Checker:
             self.expect(edge["waits_for"] == after["holds"],
                         f"{where}: the holder holds something else")
             wait = task["wait"] if task else None
-            self.expect(wait and wait["object"] == edge["waits_for"],
+            self.expect(wait and self.waits_for(wait, edge["waits_for"]),
                         f"{where}: task {edge['task']} does not wait so")
             target = self.objects.get(edge["waits_for"])
             if target and target["kind"] in CHANNELS:

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -75,6 +76,66 @@ func spawnJoin() float64 {
 		}
 	}) * float64(params["workers"])
 }
+
+// A group of goroutines that the first error cancels, as golang.org/x/sync's
+// errgroup is.
+type group struct {
+	all    sync.WaitGroup
+	places chan struct{}
+	once   sync.Once
+	err    error
+	cancel context.CancelFunc
+}
+
+func (g *group) start(ctx context.Context, do func(context.Context) error) {
+	if g.places != nil {
+		g.places <- struct{}{}
+	}
+	g.all.Add(1)
+	go func() {
+		defer g.all.Done()
+		if err := do(ctx); err != nil {
+			g.once.Do(func() { g.err = err; g.cancel() })
+		}
+		if g.places != nil {
+			<-g.places
+		}
+	}()
+}
+
+const children = 100
+
+func scopes(keep bool) float64 {
+	return steady(params["workers"], func(d *doer, _ int) {
+		var ended chan error
+		do := func(context.Context) error { return nil }
+		if keep {
+			ended = make(chan error, children)
+			do = func(context.Context) error { ended <- nil; return nil }
+		}
+		for {
+			ctx, cancel := context.WithCancel(context.Background())
+			g := group{cancel: cancel}
+			if params["limit"] > 0 {
+				g.places = make(chan struct{}, params["limit"])
+			}
+			for i := 0; i < children; i++ {
+				g.start(ctx, do)
+			}
+			for i := 0; i < children; i++ {
+				if keep {
+					<-ended
+				}
+				d.count()
+			}
+			g.all.Wait()
+			cancel()
+		}
+	}) * float64(params["workers"])
+}
+
+func scope() float64     { return scopes(false) }
+func scopeNext() float64 { return scopes(true) }
 
 func chanPingpong() float64 {
 	pairs, parallel := params["pairs"], params["workers"]
@@ -520,6 +581,7 @@ func main() {
 		"waitgroup": waitgroup, "select-ready": selectReady,
 		"select-pingpong": selectPingpong, "oneshot": oneshot,
 		"broadcast": broadcast, "watch-pingpong": watchPingpong,
+		"scope": scope, "scope-next": scopeNext,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()

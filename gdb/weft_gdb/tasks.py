@@ -150,7 +150,9 @@ def all_tasks():
 NEEDS_OBJECT = {"chan_send": "to send to channel", "cond": "for condition",
                 "chan_recv": "to receive from channel",
                 "rwlock_read": "to read under rwlock",
-                "rwlock_write": "to write under rwlock"}
+                "rwlock_write": "to write under rwlock",
+                "scope_spawn": "for a place in scope",
+                "scope_next": "for the next child of scope"}
 NEEDS_NONE = {"scope": "for the children of its scope", "sleep": "in a sleep",
               "dump": "for a dump",
               "blocking": "for a blocking call on another thread",

@@ -45,7 +45,9 @@ enum weft_wait_kind {
     WEFT_WAIT_BARRIER,
     WEFT_WAIT_ONCE, // for another to run its function
     WEFT_WAIT_WAITGROUP,
-    WEFT_WAIT_SELECT, // for the first of several
+    WEFT_WAIT_SELECT,      // for the first of several
+    WEFT_WAIT_SCOPE_SPAWN, // for a place in a scope, to start a child
+    WEFT_WAIT_SCOPE_NEXT,  // for the next child of a scope to end
 };
 
 enum weft_object_kind {
@@ -61,6 +63,7 @@ enum weft_object_kind {
     WEFT_OBJECT_ONESHOT, // a channel for one item
     WEFT_OBJECT_BROADCAST,
     WEFT_OBJECT_WATCH,
+    WEFT_OBJECT_SCOPE,
 };
 
 enum weft_worker_state {
@@ -185,13 +188,13 @@ typedef struct weft_dump_object {
     int64_t held_ns;    // since when, or 0
     size_t holders;     // number of tasks that hold it, alone or together
     size_t waiters;     // number of tasks that wait for it
-    uint64_t used; // channel of any kind: items inside; rwlock: readers inside;
-                   // semaphore: permits taken; event: 1 if set;
-                   // barrier: arrivals; once: 1 if done; waitgroup: its
-                   // count
-    uint64_t
-        limit; // channel of any kind: its capacity; semaphore: the permits it
-               // began with; barrier: arrivals that open it; or 0
+    uint64_t used;      // channel of any kind: items inside; rwlock: readers
+                        // inside; semaphore: permits taken; event: 1 if set;
+                        // barrier: arrivals; once: 1 if done; waitgroup: its
+                        // count; scope: children that run
+    uint64_t limit;     // channel of any kind: its capacity; semaphore: the
+                        // permits it began with; barrier: arrivals that open
+                        // it; scope: the most children at once; or 0
 } weft_dump_object;
 
 typedef struct weft_dump_worker {

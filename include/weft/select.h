@@ -16,6 +16,7 @@
 #include <weft/event.h>
 #include <weft/mutex.h>
 #include <weft/rwlock.h>
+#include <weft/scope.h>
 #include <weft/semaphore.h>
 #include <weft/waitgroup.h>
 #include <weft/watch.h>
@@ -38,6 +39,7 @@ enum weft_clause_kind {
     WEFT_CLAUSE_TIME,
     WEFT_CLAUSE_BROADCAST,
     WEFT_CLAUSE_WATCH,
+    WEFT_CLAUSE_NEXT,
 };
 
 // One thing to wait for. The fields but `result` are written by the functions
@@ -74,9 +76,9 @@ typedef struct weft_clause {
 // each other. Until it has returned, a select counts as waiting for all its
 // objects, one that it has been woken by included, so none can be ended.
 // A clause is made by weft_clause_send, _recv, _lock, _lock_read, _lock_write,
-// _acquire, _event, _waitgroup, _join, _readable, _writable, _time, _broadcast,
-// _watch or _none, and may be used again by the next select, but not by two at
-// once.
+// _acquire, _event, _waitgroup, _join, _next, _readable, _writable, _time,
+// _broadcast, _watch or _none, and may be used again by the next select, but
+// not by two at once.
 // May be called by tasks, which park, and by threads, which block. Does not
 // allocate, save for the fifth and further read lock of a task at a time.
 // Errors: -EINVAL (a null array with a count; a clause of unknown kind, with a
@@ -182,6 +184,13 @@ static inline weft_clause weft_clause_waitgroup(weft_waitgroup *group)
 static inline weft_clause weft_clause_join(weft_task task, void **ret_result)
 {
     return weft_clause_of(WEFT_CLAUSE_JOIN, NULL, (void *)ret_result, task.id);
+}
+
+// As weft_scope_next.
+static inline weft_clause weft_clause_next(weft_scope *scope,
+                                           weft_scope_child *ret_child)
+{
+    return weft_clause_of(WEFT_CLAUSE_NEXT, scope, ret_child, 0);
 }
 
 // Until weft_fd_read, or of a listener weft_tcp_accept, would find something:

@@ -18,6 +18,8 @@ typedef struct weft_task_options {
     weft_runtime *runtime; // default: that of the calling task
     const char *name;      // copied; default: none
     size_t stack_size;     // default: the runtime's; same bounds
+    void **ret_result;     // of a scope's child (weft_scope_spawn): where its
+                           // result is stored; default: nowhere
 } weft_task_options;
 
 // Starts a task that runs fn(arg). `options` may be NULL. With `ret_task` the
@@ -26,9 +28,10 @@ typedef struct weft_task_options {
 // the start. The place of the call becomes the task's spawn site, the calling
 // task its parent. May be called by tasks, and by threads that name a runtime.
 // Does not park.
-// Errors: -EINVAL (no fn, a wrong size, a stack size out of bounds), -EPERM (a
-// thread that names no runtime), -ENOMEM (no memory for a stack), -EAGAIN (as
-// many tasks as the runtime allows), -ESHUTDOWN (the runtime is ending).
+// Errors: -EINVAL (no fn, a wrong size, a stack size out of bounds, a
+// ret_result), -EPERM (a thread that names no runtime), -ENOMEM (no memory for
+// a stack), -EAGAIN (as many tasks as the runtime allows), -ESHUTDOWN (the
+// runtime is ending).
 WEFT_API int weft_task_spawn(const weft_task_options *options, weft_task_fn *fn,
                              void *arg, weft_task *ret_task);
 
@@ -48,17 +51,19 @@ WEFT_API int weft_task_join(weft_task task, int64_t deadline_ns,
 WEFT_API int weft_task_detach(weft_task task);
 
 // Asks a task to end. Its present blocking call, or else its next one, returns
-// -ECANCELED, and so does every later one; only weft_mutex_lock, weft_task_join
-// and weft_scope_leave still succeed where they need not wait, so that a task
-// can clean up. An operation that has taken effect reports that instead.
-// Cancelling twice is cancelling once. May be called by tasks and threads. Does
-// not park.
+// -ECANCELED, and so does every later one; only weft_mutex_lock,
+// weft_task_join, weft_scope_next and weft_scope_leave still succeed where they
+// need not wait, so that a task can clean up; and a scope that is a shield
+// keeps it out until it is left (weft_scope_enter_with). An operation that has
+// taken effect reports that instead. Cancelling twice is cancelling once. May
+// be called by tasks and threads. Does not park.
 // Errors: -ESRCH (a task that has ended counts as cancelled: 0).
 WEFT_API int weft_task_cancel(weft_task task);
 
 // Lets other tasks run; the caller goes to the end of its worker's queue. May
 // be called by tasks.
-// Errors: -EPERM (not a task), -ECANCELED (it has yielded all the same).
+// Errors: -EPERM (not a task); -ECANCELED, or -ETIMEDOUT (the deadline of an
+// enclosing scope has passed): it has yielded all the same.
 WEFT_API int weft_task_yield(void);
 
 // Waits until the deadline has passed. May be called by tasks, which park.

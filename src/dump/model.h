@@ -14,6 +14,8 @@
 #include "base/lock.h"
 #include "port/port.h"
 
+#define WAIT_LAST WEFT_WAIT_SCOPE_NEXT // the last of enum weft_wait_kind
+
 // A task, in the least room that all its facts need. Times are nanoseconds.
 struct model_task {
     uint64_t id;

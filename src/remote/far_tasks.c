@@ -204,7 +204,7 @@ static uint32_t noted(const struct far_list *list)
 // What is looked up by value has to be one of the values.
 static void tame(struct task *slot)
 {
-    if (slot->wait_kind > WEFT_WAIT_SELECT)
+    if (slot->wait_kind > WAIT_LAST)
         slot->wait_kind = WEFT_WAIT_NONE;
     if (slot->stack_class > STACK_CLASS_MAX)
         slot->stack_class = 0;

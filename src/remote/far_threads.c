@@ -260,7 +260,7 @@ static int add_outsider(struct far_runtime *far, uintptr_t at, size_t *room)
     struct outsider copy;
 
     if (!space_read_all(&far->target->space, at, &copy, sizeof copy) ||
-        copy.kind > WEFT_WAIT_SELECT)
+        copy.kind > WAIT_LAST)
         return 0;
     const struct target_thread *thread = target_thread(far->target, copy.tid);
     struct model_thread *m = thread == NULL ? NULL : new_thread(far, room);

@@ -14,7 +14,6 @@
 #include "report/order.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
-#define WAIT_LAST WEFT_WAIT_SELECT // the last of enum weft_wait_kind
 
 static void put_time(struct json *json, int64_t ns)
 {

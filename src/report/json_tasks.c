@@ -33,6 +33,8 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_ONCE] = "once",
         [WEFT_WAIT_WAITGROUP] = "waitgroup",
         [WEFT_WAIT_SELECT] = "select",
+        [WEFT_WAIT_SCOPE_SPAWN] = "scope_spawn",
+        [WEFT_WAIT_SCOPE_NEXT] = "scope_next",
     };
 
     return names[wait];
@@ -59,6 +61,7 @@ static const char *object_kind_name(enum weft_object_kind kind,
         [WEFT_OBJECT_ONESHOT] = {"oneshot", 'c'},
         [WEFT_OBJECT_BROADCAST] = {"broadcast", 'c'},
         [WEFT_OBJECT_WATCH] = {"watch", 'c'},
+        [WEFT_OBJECT_SCOPE] = {"scope", 'p'},
     };
 
     *ret_letter = kinds[kind].letter;

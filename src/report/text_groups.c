@@ -115,6 +115,10 @@ static void add_use(struct str *str, const struct model_object *about)
         str_addf(str, " (%llu not done)", used);
     else if (about->kind == WEFT_OBJECT_BROADCAST)
         str_addf(str, " (%llu of %llu kept)", used, limit);
+    else if (about->kind == WEFT_OBJECT_SCOPE && limit)
+        str_addf(str, " (%llu of %llu running)", used, limit);
+    else if (about->kind == WEFT_OBJECT_SCOPE)
+        str_addf(str, " (%llu running)", used);
     else if (limit && about->kind != WEFT_OBJECT_WATCH)
         str_addf(str, " (%llu of %llu used)", used, limit);
 }
@@ -181,6 +185,18 @@ static void add_joined(struct view *view, struct str *str,
         add_items(str, &joined, "T");
 }
 
+// The scope that is left.
+static void add_left(struct view *view, struct str *str,
+                     const struct group *group)
+{
+    uint32_t object = model_task(view->dump, group->first).object;
+
+    str_add(str, "the children of ");
+    if (view_add_scope(str, view->dump, object, 30) &&
+        collect(view, group, get_object).count > 1)
+        str_add(str, " and others");
+}
+
 // The range of the times in which waits end by themselves.
 static void add_timeouts(struct view *view, struct str *str,
                          const struct group *group, const char *text)
@@ -245,7 +261,13 @@ void view_add_what(struct view *view, struct str *str,
         add_joined(view, str, group);
         break;
     case WEFT_WAIT_SCOPE:
-        str_add(str, "the children of its scope");
+        add_left(view, str, group);
+        break;
+    case WEFT_WAIT_SCOPE_SPAWN:
+    case WEFT_WAIT_SCOPE_NEXT:
+        str_add(str, task.wait == WEFT_WAIT_SCOPE_SPAWN ? "a place in "
+                                                        : "the next child of ");
+        add_object(view, str, group);
         break;
     case WEFT_WAIT_SLEEP:
         str_add(str, "sleep");

@@ -58,6 +58,7 @@ const char *view_object_word(enum weft_object_kind kind)
         [WEFT_OBJECT_ONESHOT] = "one-shot",
         [WEFT_OBJECT_BROADCAST] = "broadcast",
         [WEFT_OBJECT_WATCH] = "watch",
+        [WEFT_OBJECT_SCOPE] = "scope",
     };
 
     return words[kind];
@@ -75,6 +76,19 @@ void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
         add_quoted(str, name, name_columns);
     else
         str_addf(str, "0x%llx", (unsigned long long)about->address);
+}
+
+bool view_add_scope(struct str *str, const weft_dump *dump, uint32_t object,
+                    unsigned name_columns)
+{
+    bool named = object < dump->object_count &&
+                 model_text(dump, dump->objects[object].name) != NULL;
+
+    if (named)
+        view_add_object(str, dump, object, true, name_columns);
+    else
+        str_add(str, "its scope");
+    return named;
 }
 
 static void add_clause(struct str *str, const weft_dump *dump,
@@ -102,6 +116,9 @@ static void add_clause(struct str *str, const weft_dump *dump,
         break;
     case WEFT_WAIT_RWLOCK_WRITE:
         str_add(str, "write lock on ");
+        break;
+    case WEFT_WAIT_SCOPE_NEXT:
+        str_add(str, "next child of ");
         break;
     default:
         break;

@@ -38,6 +38,10 @@ const char *view_object_word(enum weft_object_kind kind);
 void view_add_object(struct str *str, const weft_dump *dump, uint32_t object,
                      bool kind, unsigned name_columns);
 
+// scope "fetch", or, if it has no name (false), its scope: what a task leaves.
+bool view_add_scope(struct str *str, const weft_dump *dump, uint32_t object,
+                    unsigned name_columns);
+
 // receive on channel "jobs", mutex "audit", T7 "worker", read on fd 9, a time
 // and 3 more: what a select waits for the first of.
 void view_add_choice(struct str *str, const weft_dump *dump, uint32_t index);

@@ -49,8 +49,15 @@ static void add_wait(struct str *str, const weft_dump *dump,
         str_addf(str, " for T%llu to end", (unsigned long long)m->wait_task);
         return;
     case WEFT_WAIT_SCOPE:
-        str_add(str, " for the children of its scope");
+        str_add(str, " for the children of ");
+        view_add_scope(str, dump, m->object, NAME_COLUMNS);
         return;
+    case WEFT_WAIT_SCOPE_SPAWN:
+        str_add(str, " for a place in ");
+        break;
+    case WEFT_WAIT_SCOPE_NEXT:
+        str_add(str, " for the next child to end of ");
+        break;
     case WEFT_WAIT_SLEEP:
         str_add(str, " in a sleep");
         return;

@@ -290,6 +290,7 @@ struct spawn {
     uintptr_t site;           // pc of the call
     struct task_owner *owner; // a scope, or NULL
     int64_t deadline_ns;      // of that scope, or WEFT_NEVER
+    bool kept;                // it ends by task_reap
 };
 
 // Starts a task, as weft_task_spawn.
@@ -299,6 +300,18 @@ int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
 // As weft_task_cancel, for a slot that a lock or the caller keeps from being
 // reused; if it is reused all the same, nothing happens.
 void task_cancel(struct task *task);
+
+// Cancels what a task does inside one of its open scopes, by its level. The
+// scope's lock is held, or the caller is that task.
+void task_cancel_inside(struct task *task, uint32_t level);
+
+// The calling task has left its innermost scope that was canceled: of its
+// cancels only one of the task as a whole is left.
+void task_cancel_outside(struct task *task);
+
+// Gives back the slot of a scope's child that is kept and has ended, though its
+// worker may not have handed it over yet. Its result.
+void *task_reap(struct task *task);
 
 // Called by the worker once a task has left its stack for good.
 void task_finish(struct worker *worker, struct task *task);

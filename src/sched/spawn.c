@@ -173,9 +173,14 @@ static void body(void *arg)
     sched_leave(worker_self(), task, LEAVE_DONE);
 }
 
-static bool check(const weft_task_options *options, weft_task_fn *fn)
+static bool check(const weft_task_options *options, weft_task_fn *fn,
+                  const struct spawn *spawn)
 {
-    return fn != NULL && (options == NULL || options->size == sizeof *options);
+    if (fn == NULL)
+        return false;
+    return options == NULL ||
+           (options->size == sizeof *options &&
+            (options->ret_result == NULL || spawn->owner != NULL));
 }
 
 // What dumps tell of a birth.
@@ -213,7 +218,8 @@ static bool fill(struct task *task, const weft_task_options *options,
     fiber_init(&task->top->fiber, stack_low(task),
                (size_t)((char *)task->top - stack_low(task)));
     task->sp = switch_prepare(task->top, body, task);
-    store_relaxed(&task->flags, 0); // published with the state
+    store_relaxed(&task->canceled, 0); // published with the state
+    task->shield = 0;
     task->fn = fn;
     task->arg = arg;
     if (DUMPS_SERVED)
@@ -221,7 +227,7 @@ static bool fill(struct task *task, const weft_task_options *options,
     task->held = NULL;
     task->top->locals = NULL;
     task->top->holds_used = 0;
-    task->joiner = NULL;
+    task->ret_result = options == NULL ? NULL : options->ret_result;
     task->owner = spawn->owner;
     task->scopes = NULL;
     task->scope_deadline = spawn->deadline_ns;
@@ -308,7 +314,7 @@ int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
     struct weft_runtime *runtime = worker == NULL ? NULL : worker->runtime;
     struct task *task = NULL;
 
-    if (!check(options, fn))
+    if (!check(options, fn, spawn))
         return -EINVAL;
     if (options != NULL && options->runtime != NULL)
         runtime = options->runtime;
@@ -328,9 +334,9 @@ int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
         store_relaxed(&core->spawned, load_relaxed(&core->spawned) + 1);
     if (ret_task != NULL)
         *ret_task = task_handle(task);
-    publish(task, spawn->owner != NULL ? JOIN_SCOPED
-                  : ret_task != NULL   ? JOIN_OPEN
-                                       : JOIN_DETACHED);
+    publish(task, spawn->owner != NULL
+                      ? (spawn->kept ? JOIN_KEPT : JOIN_SCOPED)
+                      : (ret_task != NULL ? JOIN_OPEN : JOIN_DETACHED));
     return 0;
 }
 
@@ -381,6 +387,7 @@ static void hand_over(struct worker *worker, struct task *task)
     store_release(&worker->current, NULL); // worker.c C3
     switch ((enum join_mode)task->join) {
     case JOIN_OPEN:
+    case JOIN_KEPT:
         lock_release(&task->lock);
         return;
     case JOIN_WAITED:
@@ -429,18 +436,46 @@ void task_finish(struct worker *worker, struct task *task)
 
 // ---- Cancelling and detaching ----
 
-void task_cancel(struct task *task)
+// Ends the task's wait, unless it is behind a shield of a higher level.
+static void deliver(struct task *task, int level)
 {
-    (void)or_seq_cst(&task->flags, TASK_CANCELED); // task.h P2
-    uint64_t word = load_seq_cst(&task->state);    // task.h P2
+    uint64_t word = load_seq_cst(&task->state); // task.h P2
     enum phase phase = STATE_PHASE(word);
 
     if (phase != PHASE_PARKING && phase != PHASE_WAITING)
         return;
-    if (STATE_OUTCOME(word) & WAIT_FIRM)
+    if (level < STATE_OUTCOME(word))
         return;
     if (waiter_fire_word(task, word, ECANCELED) == FIRED_READY)
         sched_schedule(task);
+}
+
+void task_cancel(struct task *task)
+{
+    (void)or_seq_cst(&task->canceled, TASK_CANCELED); // task.h P2
+    deliver(task, 0);
+}
+
+void task_cancel_inside(struct task *task, uint32_t level)
+{
+    uint32_t canceled = load_relaxed(&task->canceled); // a guess
+    uint32_t wanted;
+
+    do {
+        wanted = canceled >> CANCEL_SHIFT >= level
+                     ? canceled // stored all the same: scope.c C2
+                     : (canceled & TASK_CANCELED) | level << CANCEL_SHIFT;
+    } while (!cas_seq_cst(&task->canceled, &canceled, wanted)); // task.h P2
+    deliver(task, (int)level);
+}
+
+void task_cancel_outside(struct task *task)
+{
+    uint32_t canceled = load_relaxed(&task->canceled); // a guess
+
+    // Relaxed: the scopes' locks order it, scope.c C2.
+    while (!cas_relaxed(&task->canceled, &canceled, canceled & TASK_CANCELED))
+        continue;
 }
 
 // The slot of a handle, locked; NULL: no such task any more.
@@ -488,6 +523,19 @@ static int detach(struct task *task)
     }
     lock_release(&task->lock);
     return error;
+}
+
+void *task_reap(struct task *task)
+{
+    lock_acquire(&task->lock);
+    void *result = task->arg;
+    if (STATE_PHASE(load_acquire(&task->state)) == PHASE_DONE) { // task.h P1
+        task_release(task);
+    } else {
+        task->join = JOIN_DETACHED; // its worker has yet to hand it over
+        lock_release(&task->lock);
+    }
+    return result;
 }
 
 int weft_task_detach(weft_task handle)

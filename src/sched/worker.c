@@ -239,9 +239,8 @@ static void yielded(struct worker *worker, struct task *task)
 // task has been woken meanwhile, and is another's by now, the firing is lost.
 static void check_canceled(struct task *task, uint64_t waiting)
 {
-    if (!(load_seq_cst(&task->flags) & TASK_CANCELED)) // P2
-        return;
-    if (STATE_OUTCOME(waiting) & WAIT_FIRM)
+    if (!cancel_reaches(load_seq_cst(&task->canceled), // P2
+                        (uint32_t)STATE_OUTCOME(waiting)))
         return;
     if (waiter_fire_word(task, waiting, ECANCELED) == FIRED_READY)
         sched_schedule(task);

@@ -83,8 +83,7 @@ int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result)
         return -EINVAL;
     if (task == NULL)
         return -EPERM;
-    // Relaxed: a cancel that comes at the same moment may as well come later.
-    if (load_relaxed(&task->flags) & TASK_CANCELED)
+    if (task_is_canceled(task))
         return -ECANCELED;
     call.job.task = task->id;
     list_init(&call.waiters);

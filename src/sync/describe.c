@@ -4,6 +4,7 @@
 #include "sync/mutex.h"
 #include "sync/once.h"
 #include "sync/rwlock.h"
+#include "sync/scope.h"
 #include "sync/semaphore.h"
 #include "sync/waitgroup.h"
 
@@ -18,12 +19,11 @@ static const size_t sizes[] = {
     [WEFT_OBJECT_BARRIER] = sizeof(struct barrier),
     [WEFT_OBJECT_ONCE] = sizeof(struct once),
     [WEFT_OBJECT_WAITGROUP] = sizeof(struct waitgroup),
+    [WEFT_OBJECT_SCOPE] = sizeof(struct scope),
 };
 
-_Static_assert(sizeof(struct semaphore) <= OBJECT_WORDS_MAX * 8 &&
-                   sizeof(struct rwlock) <= OBJECT_WORDS_MAX * 8 &&
-                   sizeof(struct once) <= OBJECT_WORDS_MAX * 8,
-               "the largest objects");
+_Static_assert(sizeof(struct scope) <= OBJECT_WORDS_MAX * 8,
+               "the largest object");
 
 bool object_is_waited_for(enum weft_wait_kind kind)
 {
@@ -37,6 +37,9 @@ bool object_is_waited_for(enum weft_wait_kind kind)
     case WEFT_WAIT_BARRIER:
     case WEFT_WAIT_ONCE:
     case WEFT_WAIT_WAITGROUP:
+    case WEFT_WAIT_SCOPE:
+    case WEFT_WAIT_SCOPE_SPAWN:
+    case WEFT_WAIT_SCOPE_NEXT:
         return true;
     default:
         return false;
@@ -75,6 +78,9 @@ void object_describe(const struct object *object,
         break;
     case WEFT_OBJECT_WAITGROUP:
         waitgroup_describe((const struct waitgroup *)object, ret_facts);
+        break;
+    case WEFT_OBJECT_SCOPE:
+        scope_describe((const struct scope *)object, ret_facts);
         break;
     case WEFT_OBJECT_COND:    // has nothing but its waiters
     case WEFT_OBJECT_CHANNEL: // these are no struct object

@@ -73,7 +73,7 @@ struct object_facts {
 };
 
 // The most words that an object of any kind has.
-#define OBJECT_WORDS_MAX 12
+#define OBJECT_WORDS_MAX 22
 
 // The size of an object by the kind in its head; 0: it is none.
 size_t object_size(const struct object *object);

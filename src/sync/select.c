@@ -44,6 +44,7 @@ static const struct clause_kind *kind_of(const struct clause *clause)
         [WEFT_CLAUSE_TIME] = NULL,
         [WEFT_CLAUSE_BROADCAST] = &broadcast_clause,
         [WEFT_CLAUSE_WATCH] = &watch_clause,
+        [WEFT_CLAUSE_NEXT] = &next_clause,
     };
 
     return kinds[clause->kind];
@@ -65,7 +66,7 @@ static int find(struct select *select, struct clause *clause, uintptr_t pc)
 {
     const struct clause_kind *kind;
 
-    if ((unsigned)clause->kind > WEFT_CLAUSE_WATCH)
+    if ((unsigned)clause->kind > WEFT_CLAUSE_NEXT)
         return -EINVAL;
     clause->result = 0;
     clause->lock = NULL;
@@ -304,7 +305,7 @@ void clause_describe(const struct clause *clause,
 {
     const struct clause_shown *shown = (const void *)&clause->own;
     const struct clause_kind *kind =
-        (unsigned)clause->kind <= WEFT_CLAUSE_WATCH ? kind_of(clause) : NULL;
+        (unsigned)clause->kind <= WEFT_CLAUSE_NEXT ? kind_of(clause) : NULL;
 
     *ret_facts = (struct clause_facts){.fd = -1};
     if (kind != NULL)

@@ -39,8 +39,7 @@ int weft_task_yield(void)
         return -EPERM;
     struct task *task = load_relaxed(&worker->current);
     sched_leave(worker, task, LEAVE_YIELD);
-    // Relaxed: a yield waits for nothing, so any later look will do as well.
-    return load_relaxed(&task->flags) & TASK_CANCELED ? -ECANCELED : 0;
+    return wait_interrupted(task);
 }
 
 int weft_task_sleep(int64_t deadline_ns)

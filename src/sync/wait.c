@@ -30,8 +30,8 @@ static void record(struct task *task, const struct wait *wait,
 static int ended_already(struct task *task, const struct wait *wait,
                          int64_t deadline_ns)
 {
-    if (!wait->firm && (load_relaxed(&task->flags) & TASK_CANCELED))
-        return ECANCELED; // relaxed: the worker looks again, task.h P2
+    if (!wait->firm && task_is_canceled(task)) // the worker looks again
+        return ECANCELED;
     if (deadline_ns != WEFT_NEVER && deadline_ns <= port_now())
         return ETIMEDOUT;
     return 0;
@@ -150,8 +150,8 @@ int wait_interrupted(const struct task *task)
 {
     if (task == NULL)
         return 0;
-    if ((load_relaxed(&task->flags) & TASK_CANCELED) != 0)
-        return -ECANCELED; // relaxed: a later one ends the wait, task.h P2
+    if (task_is_canceled(task)) // a later one ends the wait
+        return -ECANCELED;
     if (task->scope_deadline != WEFT_NEVER &&
         task->scope_deadline <= port_now())
         return -ETIMEDOUT;

@@ -9,8 +9,12 @@
 // bits). One word, so that a change of one proves that the others are stale:
 // a waker that lost, a timer that came late and a dumper that read too slowly
 // all find out by comparing it. While PARKING or WAITING the outcome bits say
-// whether the wait is firm: 1, neither cancelling nor a scope's deadline ends
-// it.
+// from which level on a cancel ends the wait.
+//
+// A task's cancels have levels: 0, of the task as a whole; n, of the n-th of
+// the scopes that it has open, counted from the outermost. A shield is the
+// level of the innermost open scope that keeps out what comes from around it,
+// or 0: calls within end by a cancel of that level or a higher one.
 //
 //   I1  The phase moves along these edges only, by the one named:
 //         FREE -> NEW         spawn
@@ -29,9 +33,9 @@
 //   P1  The switch saves sp and the stack, then the worker stores the phase
 //       (release) -> whoever loads it (acquire) may read them or run the task.
 //   P2  A worker that has saved a task moves PARKING to WAITING by CAS, then
-//       loads `flags`; weft_task_cancel sets the flag, then loads the state.
-//       All seq_cst: either the canceller sees the wait, or the worker the
-//       flag. The task itself looks before it announces a wait, only to save
+//       loads `canceled`; a canceller changes that, then loads the state. All
+//       seq_cst: either the canceller sees the wait, or the worker the
+//       cancel. The task itself looks before it announces a wait, only to save
 //       the trouble.
 //
 // While a capture goes on (an epoch; dump/epoch.c), slots are read by its
@@ -101,9 +105,17 @@ enum phase {
     ((uint64_t)(count) << 24 | (uint64_t)(outcome) << 8 | (uint64_t)(phase))
 
 enum {
-    TASK_CANCELED = 1, // in `flags`: set for good by weft_task_cancel
-    WAIT_FIRM = 1,     // in the outcome bits of a wait
+    TASK_CANCELED = 1, // in `canceled`: at level 0, for good
+    CANCEL_SHIFT = 1,  // from there on: the highest level above 0, or 0
+    LEVEL_MAX = 1000,
+    WAIT_FIRM = 0xffff, // in the outcome bits: no cancel ends the wait
 };
+
+// Whether a cancel reaches what is done behind a shield.
+static inline bool cancel_reaches(uint32_t canceled, uint32_t shield)
+{
+    return shield == 0 ? canceled != 0 : canceled >> CANCEL_SHIFT >= shield;
+}
 
 enum mark {
     MARK_WAITED = 1,
@@ -122,6 +134,7 @@ enum join_mode {
     JOIN_WAITED,   // `joiner` waits
     JOIN_DETACHED, // nobody will ask
     JOIN_SCOPED,   // its scope counts it
+    JOIN_KEPT,     // the same, and its scope gives the slot back
 };
 
 // Filled before it is linked, by release: a capture may follow the links of a
@@ -190,8 +203,9 @@ struct task {
                            // shared queue, the last time that it was
     atomic_u32 generation; // bumped on FREE; relaxed: a stale handle is
                            // told apart by value, not by order
-    atomic_u32 flags;      // TASK_*; P2
+    atomic_u32 canceled;   // TASK_CANCELED and a level; P2
     atomic_u32 mark;       // MARK_* and the epoch it is of: S1
+    uint32_t shield;       // level; by the task itself
     struct task_top *top;  // NULL: no stack
     uint32_t stack_class;  // log2 of its size
     uint32_t index;        // of this slot; never changes
@@ -204,25 +218,37 @@ struct task {
                       // figure
     atomic_u64 woken; // ticks: last put into a queue; likewise
     atomic_u64 cpu;   // ticks on a worker, up to `since`; relaxed: a figure
-    const void *wait_object;  // the wait record: P1 publishes it. Of a join it
-                              // is the id of the joined
-    int64_t wait_deadline;    //
-    int32_t wait_fd;          // or, of a select, how many clauses
-    uint8_t wait_kind;        // enum weft_wait_kind
-    bool wait_write;          //
-    uint8_t join;             // enum join_mode; under `lock`
-    uintptr_t site;           // pc of its spawn
-                              //
-    uint64_t parent;          // id, or 0
-    struct held *held;        // what it holds, newest first
-    struct lock lock;         // guards join, joiner, and the end
-    uint32_t tag;             // of its runtime; never changes
-    struct waiter *joiner;    // under `lock`
+    const void *wait_object; // the wait record: P1 publishes it. Of a join it
+                             // is the id of the joined
+    int64_t wait_deadline;   //
+    int32_t wait_fd;         // or, of a select, how many clauses
+    uint8_t wait_kind;       // enum weft_wait_kind
+    bool wait_write;         //
+    uint8_t join;            // enum join_mode; under `lock`
+    uintptr_t site;          // pc of its spawn
+                             //
+    uint64_t parent;         // id, or 0
+    struct held *held;       // what it holds, newest first
+    struct lock lock;        // guards join, joiner, and the end
+    uint32_t tag;            // of its runtime; never changes
+    union {
+        struct waiter *joiner; // under `lock`
+        void **ret_result;     // of a scope's child: where its result goes,
+                               // under the scope's lock; or NULL
+    };
     struct task_owner *owner; // the scope whose child it is, or NULL
     struct scope *scopes;     // innermost scope that it has entered
     int64_t scope_deadline;   // earliest of the scopes around it
     struct list siblings;     // in its scope's children; under its lock
 };
+
+// Whether a cancel has come that ends the next call of the task, which asks.
+static inline bool task_is_canceled(const struct task *task)
+{
+    // Relaxed: one that comes at the same moment may as well come later; and
+    // one who parks is looked at again (P2).
+    return cancel_reaches(load_relaxed(&task->canceled), task->shield);
+}
 
 // A handle, from the top: the generation (32 bits), the runtime's tag (8 bits,
 // never zero), the slot's index (24 bits).

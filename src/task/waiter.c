@@ -23,7 +23,8 @@ void waiter_arm(struct waiter *waiter, struct task *task, bool firm)
     if (task == NULL)
         return;
     uint64_t count = STATE_COUNT(load_relaxed(&task->state));
-    waiter->ticket = STATE(count, firm ? WAIT_FIRM : 0, PHASE_PARKING);
+    waiter->ticket =
+        STATE(count, firm ? WAIT_FIRM : task->shield, PHASE_PARKING);
     store_release(&task->state, waiter->ticket); // task.h P1: the record
 }
 

@@ -44,6 +44,7 @@ extern const struct scenario lock_scenarios[];
 extern const struct scenario park_scenarios[];
 extern const struct scenario waiter_scenarios[];
 extern const struct scenario sync_scenarios[];
+extern const struct scenario scope_scenarios[];
 extern const struct scenario select_scenarios[];
 extern const struct scenario barrier_scenarios[];
 extern const struct scenario runtime_scenarios[];

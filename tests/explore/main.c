@@ -21,7 +21,7 @@ static const struct scenario *const files[] = {
     litmus_scenarios,  self_scenarios,    queue_scenarios,   lock_scenarios,
     park_scenarios,    waiter_scenarios,  sync_scenarios,    barrier_scenarios,
     runtime_scenarios, capture_scenarios, meeting_scenarios, shutdown_scenarios,
-    select_scenarios,
+    scope_scenarios,   select_scenarios,
 };
 
 struct options {

@@ -92,6 +92,41 @@ static void in_scope(void)
     must_hold(left == 0, "no child outlives its scope");
 }
 
+static void *answer(void *arg)
+{
+    return arg;
+}
+
+// Few at a time, each result where it belongs, each child told of once.
+static void in_full_scope(void)
+{
+    weft_scope_options options = {
+        .size = sizeof options, .name = "few", .limit = 3, .keep = true};
+    void *results[8] = {NULL};
+    weft_scope_child ended_one;
+    weft_scope scope;
+    int started = 0;
+    int told = 0;
+
+    if (!went_well(weft_scope_enter_with(&scope, &options, WEFT_NEVER),
+                   "scope"))
+        return;
+    for (int i = 0; i < 8; i++) {
+        weft_task_options of_task = {.size = sizeof of_task,
+                                     .ret_result = &results[i]};
+        started += went_well(
+            weft_scope_spawn(&scope, &of_task, answer, &results[i], NULL),
+            "spawn in a full scope");
+    }
+    while (weft_scope_next(&scope, WEFT_NEVER, &ended_one) == 0)
+        told++;
+    must_hold(told == started, "each child that was started ends");
+    must_hold(weft_scope_leave(&scope) == 0, "a scope can be left");
+    for (int i = 0; i < 8; i++)
+        started -= results[i] == &results[i];
+    must_hold(started == 0, "each has its result");
+}
+
 // ---- Threads ----
 
 static void *triple(void *number)
@@ -115,6 +150,7 @@ static void *all_of_it(void *unused)
     start_many();
     cancel_one();
     in_scope();
+    in_full_scope();
     in_threads();
     return unused;
 }

@@ -58,7 +58,7 @@ static void add_objects(weft_dump *dump, struct input *in)
     for (size_t count = input_number(in, 1) % MOST; count > 0; count--) {
         char *name = input_text(in);
         enum weft_object_kind kind = (enum weft_object_kind)(
-            input_number(in, 1) % (WEFT_OBJECT_WATCH + 1));
+            input_number(in, 1) % (WEFT_OBJECT_SCOPE + 1));
         maker_object(dump, kind, *name ? name : NULL, input_number(in, 1), 0);
         struct model_object *object = &dump->objects[dump->object_count - 1];
         object->used = input_number(in, 8);
@@ -87,7 +87,7 @@ static void add_wait(weft_dump *dump, struct input *in, struct model_task *task)
 {
     uint64_t object = input_number(in, 1);
 
-    task->wait = (uint8_t)(1 + input_number(in, 1) % WEFT_WAIT_WAITGROUP);
+    task->wait = (uint8_t)(1 + input_number(in, 1) % WAIT_LAST);
     task->wait_task = input_number(in, 1);
     task->wait_scope = input_number(in, 1);
     task->wait_fd = (int32_t)input_number(in, 1) - 1;

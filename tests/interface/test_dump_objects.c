@@ -559,6 +559,110 @@ static void test_channels_of_any_kind(void **state)
     expect_is(weft_watch_free(kinds.settings), 0);
 }
 
+// ---- Scopes. ----
+
+static void *stay_as_child(void *arg)
+{
+    until_stay_is_set();
+    return arg;
+}
+
+static void enter_with_child(weft_scope *scope, weft_scope_options options)
+{
+    options.size = sizeof options;
+    expect_is(weft_scope_enter_with(scope, &options,
+                                    weft_time_after(3600 * WEFT_SECOND)),
+              0);
+    expect_is(weft_scope_spawn(scope, NULL, stay_as_child, NULL, NULL), 0);
+}
+
+static void *leave_scope(void *arg)
+{
+    weft_scope scope;
+
+    enter_with_child(&scope, (weft_scope_options){.name = arg});
+    expect_is(weft_scope_leave(&scope), 0);
+    return NULL;
+}
+
+static void *fill_scope(void *arg)
+{
+    weft_scope scope;
+
+    enter_with_child(&scope, (weft_scope_options){.name = arg, .limit = 1});
+    expect_is(weft_scope_spawn(&scope, NULL, stay_as_child, NULL, NULL), 0);
+    expect_is(weft_scope_leave(&scope), 0);
+    return NULL;
+}
+
+static void *take_next(void *arg)
+{
+    weft_scope_child child;
+    weft_scope scope;
+
+    enter_with_child(&scope, (weft_scope_options){.name = arg, .keep = true});
+    expect_is(weft_scope_next(&scope, WEFT_NEVER, &child), 0);
+    expect_is(weft_scope_leave(&scope), 0);
+    return NULL;
+}
+
+static void *choose_next(void *arg)
+{
+    weft_scope_child child;
+    weft_scope scope;
+    weft_clause clause = weft_clause_next(&scope, &child);
+
+    enter_with_child(&scope, (weft_scope_options){.name = arg, .keep = true});
+    expect_is(weft_select(&clause, 1, WEFT_NEVER), 0);
+    expect_is(weft_scope_leave(&scope), 0);
+    return NULL;
+}
+
+static void check_scopes(const weft_dump *dump, const weft_task *tasks)
+{
+    weft_dump_object object;
+
+    object = waits(dump, tasks[0], WEFT_WAIT_SCOPE, WEFT_OBJECT_SCOPE, "left");
+    expect(object.used == 1 && object.limit == 0);
+    object =
+        waits(dump, tasks[1], WEFT_WAIT_SCOPE_SPAWN, WEFT_OBJECT_SCOPE, "full");
+    expect(object.used == 1 && object.limit == 1);
+    object =
+        waits(dump, tasks[2], WEFT_WAIT_SCOPE_NEXT, WEFT_OBJECT_SCOPE, "kept");
+    expect(object.used == 1 && object.limit == 0);
+    for (int i = 0; i < 4; i++) {
+        int64_t left_ns = task_of(dump, tasks[i]).timeout_in_ns;
+        expect(left_ns > 3000 * WEFT_SECOND && left_ns <= 3600 * WEFT_SECOND);
+    }
+    expect_said(dump, false, ": the children of scope \"left\"");
+    expect_said(dump, false, ": a place in scope \"full\" (1 of 1 running)");
+    expect_said(dump, false, ": the next child of scope \"kept\" (1 running)");
+    expect_said(dump, false, ": first of next child of scope \"chosen\"");
+    expect_said(dump, true, "\"scope_spawn\"");
+    expect_said(dump, true, "\"scope_next\"");
+}
+
+static void test_scopes(void **state)
+{
+    (void)state;
+    static const struct {
+        weft_task_fn *fn;
+        const char *name;
+    } owners[] = {{leave_scope, "left"},
+                  {fill_scope, "full"},
+                  {take_next, "kept"},
+                  {choose_next, "chosen"}};
+    weft_runtime *runtime = start(2);
+    weft_task tasks[4];
+
+    for (int i = 0; i < 4; i++)
+        tasks[i] = spawn(runtime, NULL, owners[i].fn,
+                         (void *)(uintptr_t)owners[i].name);
+    weft_dump *dump = all_waiting(runtime, 8);
+    check_scopes(dump, tasks);
+    let_go(runtime, dump, tasks, 4);
+}
+
 // ---- Deadlocks. ----
 
 static weft_barrier both = WEFT_BARRIER_INIT("both", 2);
@@ -910,6 +1014,7 @@ int main(void)
         cmocka_unit_test(test_semaphores),
         cmocka_unit_test(test_the_others),
         cmocka_unit_test(test_channels_of_any_kind),
+        cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_deadlock_with_a_reader),
         cmocka_unit_test(test_deadlock_with_a_semaphore),
         cmocka_unit_test(test_a_taker_that_has_ended),

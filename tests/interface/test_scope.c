@@ -226,7 +226,7 @@ static void test_the_deadline_is_the_childrens(void **state)
 // A child that takes its time is cancelled and waited for all the same.
 static void *linger(void *arg)
 {
-    while (weft_task_yield() == 0)
+    while (weft_task_yield() != -ECANCELED) // -ETIMEDOUT in between
         continue;
     for (int i = 0; i < 10; i++)
         (void)weft_task_yield();
@@ -319,8 +319,9 @@ static void *cancel_all(void *arg)
     expect_is(weft_scope_cancel(&c.scope), 0);
     expect_is(weft_scope_spawn(&c.scope, NULL, sleep_for_ever, NULL, NULL),
               -ECANCELED);
-    expect_is(weft_task_sleep(weft_time_after(MS)), 0); // we go on
+    expect_is(weft_task_sleep(WEFT_NEVER), -ECANCELED); // we are inside
     expect_is(weft_scope_leave(&c.scope), -ECANCELED);
+    expect_is(weft_task_sleep(weft_time_after(MS)), 0); // and now outside
     expect_is(c.ended, 5);
     return arg;
 }
