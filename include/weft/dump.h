@@ -46,6 +46,8 @@ enum weft_wait_kind {
     WEFT_WAIT_ONCE, // for another to run its function
     WEFT_WAIT_WAITGROUP,
     WEFT_WAIT_SELECT, // for the first of several
+    WEFT_WAIT_INTERVAL,
+    WEFT_WAIT_WALL, // for a time of the wall clock
 };
 
 enum weft_object_kind {

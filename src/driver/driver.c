@@ -21,6 +21,7 @@ enum { READY_MAX = 128 };
 int driver_init(struct driver *driver)
 {
     timers_init(&driver->timers);
+    clock_init(&driver->clock);
     store_relaxed(&driver->token.word, 0);
     store_relaxed(&driver->added, 0);
     return port_poller_init(&driver->poller);
@@ -54,7 +55,10 @@ static void deliver(struct driver *driver, const struct port_event *events,
     for (int i = 0; i < count; i++) {
         struct driver_source *source =
             (struct driver_source *)(uintptr_t)events[i].token;
-        source->ready(source, events[i].ready, ret_ready);
+        if (events[i].token == PORT_CLOCK_TOKEN)
+            clock_was_set(&driver->clock, ret_ready);
+        else
+            source->ready(source, events[i].ready, ret_ready);
     }
 }
 
@@ -87,6 +91,11 @@ int driver_add(struct driver *driver, int fd, struct driver_source *source)
 void driver_remove(struct driver *driver, int fd)
 {
     port_poller_remove(&driver->poller, fd);
+}
+
+int driver_watch_clock(struct driver *driver)
+{
+    return clock_watch(&driver->clock, &driver->poller);
 }
 
 void driver_arm(struct driver *driver, struct timer *timer, int64_t deadline_ns,

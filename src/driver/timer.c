@@ -99,8 +99,7 @@ static uint32_t place_of(const struct timers *timers, uint64_t tick)
 // I1: one that is due already counts as due now.
 static void put_in(struct timers *timers, struct timer *timer)
 {
-    uint64_t tick =
-        timer->tick < timers->turned ? timers->turned : timer->tick;
+    uint64_t tick = timer->tick < timers->turned ? timers->turned : timer->tick;
     uint32_t place = place_of(timers, tick);
     struct timer_slot *slot = slot_at(timers, place);
     uint64_t *filled = &timers->filled[place / TIMER_SLOTS];

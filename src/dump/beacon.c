@@ -166,7 +166,9 @@
     NUMBER("wait.barrier", WEFT_WAIT_BARRIER)                                  \
     NUMBER("wait.once", WEFT_WAIT_ONCE)                                        \
     NUMBER("wait.waitgroup", WEFT_WAIT_WAITGROUP)                              \
-    NUMBER("wait.select", WEFT_WAIT_SELECT)
+    NUMBER("wait.select", WEFT_WAIT_SELECT)                                    \
+    NUMBER("wait.interval", WEFT_WAIT_INTERVAL)                                \
+    NUMBER("wait.wall", WEFT_WAIT_WALL)
 
 // NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression)
 #define PLACE_OF(type, field)                                                  \

@@ -33,6 +33,8 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_ONCE] = "once",
         [WEFT_WAIT_WAITGROUP] = "waitgroup",
         [WEFT_WAIT_SELECT] = "select",
+        [WEFT_WAIT_INTERVAL] = "interval",
+        [WEFT_WAIT_WALL] = "wall",
     };
 
     return names[wait];
