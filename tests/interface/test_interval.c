@@ -53,7 +53,7 @@ static void test_ticks_come_in_time(void **state)
     run(take_ticks);
 }
 
-static void *burst(void *arg)
+static void *burst_missed(void *arg)
 {
     int64_t first = weft_time_now() - 5 * PERIOD;
     weft_interval interval = from(first, PERIOD, WEFT_INTERVAL_BURST);
@@ -65,7 +65,7 @@ static void *burst(void *arg)
     return arg;
 }
 
-static void *skip(void *arg)
+static void *skip_missed(void *arg)
 {
     int64_t first = weft_time_now() - 5 * PERIOD - 1;
     weft_interval interval = from(first, PERIOD, WEFT_INTERVAL_SKIP);
@@ -78,7 +78,7 @@ static void *skip(void *arg)
     return arg;
 }
 
-static void *delay(void *arg)
+static void *delay_missed(void *arg)
 {
     int64_t before = weft_time_now();
     weft_interval interval =
@@ -93,9 +93,9 @@ static void *delay(void *arg)
 static void test_missed_ticks(void **state)
 {
     (void)state;
-    run(burst);
-    run(skip);
-    run(delay);
+    run(burst_missed);
+    run(skip_missed);
+    run(delay_missed);
 }
 
 // One late by less than a period has missed nothing.

@@ -8,7 +8,7 @@
 
 #include "sim/seeds.h"
 
-#define HOUR (3600 * WEFT_SECOND)
+#define LONG (100 * WEFT_SECOND)
 #define SLACK (10 * WEFT_SECOND) // that faults may hold a thread up for
 
 const unsigned seeds_faults = 0;
@@ -76,25 +76,25 @@ static void set_while_waiting(int64_t span_ns, int64_t after_ns, int64_t by_ns,
 static void *set_it(void *arg)
 {
     // Forward past the time: at once. To before it: so much earlier.
-    set_while_waiting(10 * HOUR, HOUR, 20 * HOUR, HOUR);
-    set_while_waiting(10 * HOUR, HOUR, 4 * HOUR, 6 * HOUR);
+    set_while_waiting(10 * LONG, LONG, 20 * LONG, LONG);
+    set_while_waiting(10 * LONG, LONG, 4 * LONG, 6 * LONG);
     // Back: so much later.
-    set_while_waiting(2 * HOUR, HOUR, -3 * HOUR, 5 * HOUR);
+    set_while_waiting(2 * LONG, LONG, -3 * LONG, 5 * LONG);
     // As they begin to wait.
-    set_while_waiting(10 * HOUR, 0, 20 * HOUR, 0);
-    set_while_waiting(HOUR, 0, -HOUR, 2 * HOUR);
+    set_while_waiting(10 * LONG, 0, 20 * LONG, 0);
+    set_while_waiting(LONG, 0, -LONG, 2 * LONG);
     return arg;
 }
 
 // Set at random: whoever wakes does so because the clock shows the time.
 static void *set_often(void *arg)
 {
-    struct sleeper sleeper = {.until_ns = weft_time_wall_now() + HOUR};
+    struct sleeper sleeper = {.until_ns = weft_time_wall_now() + LONG};
     weft_task task;
 
     check(weft_task_spawn(NULL, sleep_until, &sleeper, &task) == 0, "spawn");
     for (int i = 0; i < 10; i++) {
-        int64_t by_ns = (int64_t)(weft_sim_random() % (uint64_t)HOUR);
+        int64_t by_ns = (int64_t)(weft_sim_random() % (uint64_t)LONG);
         check(weft_task_sleep(weft_time_after(by_ns / 16)) == 0, "sleep");
         weft_sim_set_clock(i % 2 == 0 ? -by_ns : by_ns / 2);
     }
@@ -105,9 +105,9 @@ static void *set_often(void *arg)
 // Whatever the wall clock does, other sleeps do not hear of it.
 static void *sleep_beside(void *arg)
 {
-    int64_t until_ns = weft_time_after(HOUR);
+    int64_t until_ns = weft_time_after(LONG);
 
-    weft_sim_set_clock(10 * HOUR);
+    weft_sim_set_clock(10 * LONG);
     check(weft_task_sleep(until_ns) == 0, "sleep");
     check(weft_time_now() >= until_ns, "a sleep ended early");
     check(weft_time_now() < until_ns + SLACK, "a sleep ended late");
