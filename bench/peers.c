@@ -18,7 +18,8 @@ static bool supported(const struct point *point)
         "mutex-contended", "skynet",          "parked-memory", "dump-total",
         "rwlock-read",     "rwlock-write",    "rwlock-shared", "semaphore",
         "event",           "cond-pingpong",   "once",          "waitgroup",
-        "select-ready",    "select-pingpong",
+        "select-ready",    "select-pingpong", "timer-cancel",  "timer-churn",
+        "recv-deadline",   "sleep-late",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
