@@ -9,8 +9,6 @@
 //       lock: so one who has reckoned by the old clock is in the list by then.
 #include "driver/clock.h"
 
-#include <errno.h>
-
 void clock_init(struct clock *clock)
 {
     *clock = (struct clock){0};

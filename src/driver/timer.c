@@ -20,8 +20,10 @@
 //       reached: it begins where `turned` is, and goes before all else. Only
 //       then does a level above 0 have timers in the slot of its own digit.
 //   I3  A slot's bit in `filled` says whether it has timers.
-//   T1  A timer fires under the lock and while it is in the wheel. So whoever
-//       has taken it out (timers_cancel) may let it and its waiter die.
+//   T1  A timer fires under the lock, just after it was taken out of the wheel.
+//       So whoever has found it out of it (timers_cancel) may let it and its
+//       waiter die. A task that was woken by it need not even look: of its
+//       timer, and of its waiter, nothing is touched once the firing has won.
 //   T2  `asleep_until` is the moment until which a poller sleeps or is about
 //       to, AWAKE if none does. timers_sleep sets it to the earliest timer or
 //       before; timers_arm finds out, in the same critical section in which

@@ -7,6 +7,8 @@
 //       under the object's lock. One who was timed out or cancelled takes
 //       itself out under that lock before it returns: wakers that lost have
 //       then let go of it.
+//   P3  A wait that has ended before the task leaves has no timer; so a task
+//       that was timed out although it had one was so by that one.
 #include "sync/wait.h"
 
 #include <errno.h>
@@ -71,7 +73,7 @@ static int leave(struct worker *worker, struct task *task)
     return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
 }
 
-// A timer that ended the wait is out of the wheel, and done with: timer.c T1.
+// A timer that has ended the wait is done with: P3, timer.c T1.
 static int leave_timed(struct worker *worker, struct task *task,
                        int64_t deadline_ns, struct waiter *waiter)
 {
@@ -128,8 +130,7 @@ __attribute__((always_inline)) static inline int park(
     if (outcome != 0)
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
     publish(arg);
-    // P3: without a timer where the wait has ended already.
-    return outcome != 0 || deadline_ns == WEFT_NEVER
+    return outcome != 0 || deadline_ns == WEFT_NEVER // P3
                ? leave(worker, task)
                : leave_timed(worker, task, deadline_ns, waiter);
 }
