@@ -1,7 +1,8 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
 // Their definitions stand at the heads of sched.c, sync.c, locks.c, time.c,
-// memory.c, dump.c, names.c, hostile.c, broken.c and kv.c, and in doc/benchmarks.md.
+// memory.c, dump.c, names.c, hostile.c, broken.c and kv.c, and in
+// doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

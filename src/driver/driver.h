@@ -54,8 +54,8 @@ void driver_wake(struct driver *driver);
 int driver_add(struct driver *driver, int fd, struct driver_source *source);
 void driver_remove(struct driver *driver, int fd);
 
-// From now on a poll ends, and fires the clock's waiters, when the wall clock is
-// set. 0, -EMFILE, -ENFILE, -ENOMEM, or what epoll_ctl(2) gives.
+// From now on a poll ends, and fires the clock's waiters, when the wall clock
+// is set. 0, -EMFILE, -ENFILE, -ENOMEM, or what epoll_ctl(2) gives.
 int driver_watch_clock(struct driver *driver);
 
 // Has the waiter fired with ETIMEDOUT once the deadline has passed. The timer

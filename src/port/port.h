@@ -339,8 +339,9 @@ int port_poller_init(struct port_poller *poller);
 void port_poller_deinit(struct port_poller *poller);
 
 // Watches a descriptor, edge-triggered, in both directions, until it is
-// closed or removed. Any token but the last two there are. 0, or -errno (-EPERM: a kind of
-// descriptor that is always ready, for instance a plain file).
+// closed or removed. Any token but the last two there are. 0, or -errno
+// (-EPERM: a kind of descriptor that is always ready, for instance a plain
+// file).
 int port_poller_add(struct port_poller *poller, int fd, uint64_t token);
 void port_poller_remove(struct port_poller *poller, int fd);
 
