@@ -1,7 +1,8 @@
 // main.c -- weft-bench: runs the benchmarks that are named, or all.
 //
 // Their definitions stand at the heads of sched.c, sync.c, locks.c, select.c,
-// channels.c, memory.c, dump.c, names.c, hostile.c, broken.c and kv.c, and in
+// channels.c, scope.c, time.c, memory.c, dump.c, names.c, hostile.c, broken.c
+// and kv.c, and in
 // doc/benchmarks.md.
 #include <getopt.h>
 #include <stdio.h>
@@ -40,6 +41,13 @@ static const struct {
     {"oneshot", bench_oneshot},
     {"broadcast", bench_broadcast},
     {"watch-pingpong", bench_watch_pingpong},
+    {"timer-cancel", bench_timer_cancel},
+    {"timer-churn", bench_timer_churn},
+    {"timer-fire", bench_timer_fire},
+    {"recv-deadline", bench_recv_deadline},
+    {"sleep-late", bench_sleep_late},
+    {"sleep-late-p99", bench_sleep_late},
+    {"sleep-late-max", bench_sleep_late},
     {"skynet", bench_skynet},
     {"parked-memory", bench_parked_memory},
     {"dump-total", bench_dump},

@@ -19,7 +19,8 @@ static bool supported(const struct point *point)
         "rwlock-read",     "rwlock-write",    "rwlock-shared", "semaphore",
         "event",           "cond-pingpong",   "once",          "waitgroup",
         "select-ready",    "select-pingpong", "oneshot",       "broadcast",
-        "watch-pingpong",  "scope",           "scope-next",
+        "watch-pingpong",  "scope",           "scope-next",    "timer-cancel",
+        "timer-churn",     "recv-deadline",   "sleep-late",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

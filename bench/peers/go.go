@@ -2,8 +2,8 @@
 //
 // Takes a benchmark's name and its parameters as key=value, does one run, and
 // prints its values. Each does what the C program of the same name does; see
-// the heads of ../sched.c, ../sync.c, ../locks.c, ../select.c, ../memory.c and
-// ../dump.c. A dump is the goroutine profile that lists every stack once with
+// the heads of ../sched.c, ../sync.c, ../locks.c, ../select.c, ../time.c,
+// ../memory.c and ../dump.c. A dump is the goroutine profile that lists every stack once with
 // its count (runtime/pprof, debug=0), Go's cheapest that has them all.
 package main
 
@@ -11,10 +11,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand"
 	"os"
 	"reflect"
 	"runtime"
 	"runtime/pprof"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -362,6 +364,109 @@ func skynet() float64 {
 	return milliseconds(time.Since(start))
 }
 
+// ---- Timers. ----
+
+func armFar(timers []*time.Timer) {
+	for i := range timers {
+		timers[i] = time.NewTimer(farDelay())
+	}
+}
+
+func farDelay() time.Duration {
+	return 10*time.Second + time.Duration(rand.Intn(60000000))*time.Microsecond
+}
+
+// Arms a timer that exists and stops it, as the C program does.
+func timerCancel() float64 {
+	timers := make([]*time.Timer, params["armed"])
+	armFar(timers)
+	delay := time.Duration(params["delay"]) * time.Millisecond
+	one := time.AfterFunc(time.Hour, func() {})
+	one.Stop()
+	start := time.Now()
+	for i := 0; i < 1000000; i++ {
+		one.Reset(delay + time.Duration(i%1024))
+		one.Stop()
+	}
+	took := time.Since(start)
+	runtime.KeepAlive(timers)
+	return float64(took.Nanoseconds()) / 1000000
+}
+
+func timerChurn() float64 {
+	timers := make([]*time.Timer, params["armed"])
+	armFar(timers)
+	start := time.Now()
+	for i := 0; i < 1000000; i++ {
+		one := timers[rand.Intn(len(timers))]
+		one.Stop()
+		one.Reset(farDelay())
+	}
+	return float64(time.Since(start).Nanoseconds()) / 1000000
+}
+
+func recvDeadline() float64 {
+	there, back := make(chan uint64, 1), make(chan uint64, 1)
+	return steady(2, func(d *doer, index int) {
+		to, from := there, back
+		if index == 1 {
+			to, from = back, there
+		} else {
+			to <- 0
+		}
+		deadline := time.NewTimer(time.Hour)
+		for {
+			var ball uint64
+			deadline.Reset(time.Hour)
+			select {
+			case ball = <-from:
+				deadline.Stop()
+			case <-deadline.C:
+				fail("an hour has passed")
+			}
+			to <- ball
+			if index == 0 {
+				d.count()
+			}
+		}
+	})
+}
+
+func sleepAll(worst *[3]float64) {
+	late := make([]int64, params["tasks"])
+	var all sync.WaitGroup
+	all.Add(len(late))
+	for i := range late {
+		go func(i int) {
+			start := time.Now()
+			time.Sleep(100 * time.Millisecond)
+			late[i] = int64(time.Since(start) - 100*time.Millisecond)
+			all.Done()
+		}(i)
+	}
+	all.Wait()
+	sort.Slice(late, func(a, b int) bool { return late[a] < late[b] })
+	for i, place := range []int{len(late) / 2, len(late) / 100 * 99,
+		len(late) - 1} {
+		if us := float64(late[place]) / 1000; us > worst[i] {
+			worst[i] = us
+		}
+	}
+}
+
+func sleepLate() (worst [3]float64) {
+	var unused [3]float64
+	if params["first"] == 1 {
+		sleepAll(&worst)
+		return
+	}
+	sleepAll(&unused)
+	for i := 0; i < 5; i++ {
+		sleepAll(&worst)
+	}
+	return
+}
+
 // ---- Parked goroutines. ----
 
 //go:noinline
@@ -582,10 +687,18 @@ func main() {
 		"select-pingpong": selectPingpong, "oneshot": oneshot,
 		"broadcast": broadcast, "watch-pingpong": watchPingpong,
 		"scope": scope, "scope-next": scopeNext,
+		"timer-cancel": timerCancel,
+		"timer-churn": timerChurn, "recv-deadline": recvDeadline,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()
 		fmt.Printf("%g\n%g\n", total, gap)
+		return
+	}
+	if os.Args[1] == "sleep-late" {
+		for _, late := range sleepLate() {
+			fmt.Println(late)
+		}
 		return
 	}
 	run, found := runs[os.Args[1]]

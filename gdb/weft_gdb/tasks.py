@@ -156,7 +156,9 @@ NEEDS_OBJECT = {"chan_send": "to send to channel", "cond": "for condition",
 NEEDS_NONE = {"scope": "for the children of its scope", "sleep": "in a sleep",
               "dump": "for a dump",
               "blocking": "for a blocking call on another thread",
-              "select": "in a select"}
+              "select": "in a select",
+              "interval": "for the tick of an interval",
+              "wall": "for a wall-clock time"}
 
 
 def describe_wait(task):

@@ -48,6 +48,8 @@ enum weft_wait_kind {
     WEFT_WAIT_SELECT,      // for the first of several
     WEFT_WAIT_SCOPE_SPAWN, // for a place in a scope, to start a child
     WEFT_WAIT_SCOPE_NEXT,  // for the next child of a scope to end
+    WEFT_WAIT_INTERVAL,
+    WEFT_WAIT_WALL, // for a time of the wall clock
 };
 
 enum weft_object_kind {

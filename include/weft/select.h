@@ -14,6 +14,7 @@
 #include <weft/broadcast.h>
 #include <weft/channel.h>
 #include <weft/event.h>
+#include <weft/interval.h>
 #include <weft/mutex.h>
 #include <weft/rwlock.h>
 #include <weft/scope.h>
@@ -40,6 +41,8 @@ enum weft_clause_kind {
     WEFT_CLAUSE_BROADCAST,
     WEFT_CLAUSE_WATCH,
     WEFT_CLAUSE_NEXT,
+    WEFT_CLAUSE_INTERVAL,
+    WEFT_CLAUSE_WALL,
 };
 
 // One thing to wait for. The fields but `result` are written by the functions
@@ -77,14 +80,15 @@ typedef struct weft_clause {
 // objects, one that it has been woken by included, so none can be ended.
 // A clause is made by weft_clause_send, _recv, _lock, _lock_read, _lock_write,
 // _acquire, _event, _waitgroup, _join, _next, _readable, _writable, _time,
-// _broadcast, _watch or _none, and may be used again by the next select, but
-// not by two at once.
+// _interval, _wall, _broadcast, _watch or _none, and may be used again by the
+// next select, but not by two at once.
 // May be called by tasks, which park, and by threads, which block. Does not
 // allocate, save for the fifth and further read lock of a task at a time.
 // Errors: -EINVAL (a null array with a count; a clause of unknown kind, with a
 // null pointer, an object that is not initialised or a number of permits that
 // its call would refuse; more than 65,535 clauses), -EPERM (a thread, and a
-// clause about a descriptor), -ETIMEDOUT, -ECANCELED.
+// clause about a descriptor or the wall clock), -ETIMEDOUT, -ECANCELED; with a
+// clause about the wall clock those of weft_task_sleep_wall.
 WEFT_API int weft_select(weft_clause *clauses, size_t count,
                          int64_t deadline_ns);
 
@@ -211,6 +215,19 @@ static inline weft_clause weft_clause_writable(weft_fd fd)
 static inline weft_clause weft_clause_time(int64_t until_ns)
 {
     return weft_clause_of(WEFT_CLAUSE_TIME, NULL, NULL, (uint64_t)until_ns);
+}
+
+// As weft_interval_tick: the tick is taken if this clause was chosen, and then
+// `result` says how many were left out.
+static inline weft_clause weft_clause_interval(weft_interval *interval)
+{
+    return weft_clause_of(WEFT_CLAUSE_INTERVAL, interval, NULL, 0);
+}
+
+// As weft_task_sleep_wall.
+static inline weft_clause weft_clause_wall(int64_t until_ns)
+{
+    return weft_clause_of(WEFT_CLAUSE_WALL, NULL, NULL, (uint64_t)until_ns);
 }
 
 WEFT_END

@@ -100,6 +100,12 @@ WEFT_API bool weft_sim_active(void);
 // and threads. Does not park. Cannot fail.
 WEFT_API uint64_t weft_sim_random(void);
 
+// Sets the simulation's wall clock (CLOCK_REALTIME) forward by so many
+// nanoseconds, or back, as an administrator would, or a suspend that ends; all
+// other clocks go on as they were. Outside a simulation nothing happens. May be
+// called by tasks and threads. Does not park. Cannot fail.
+WEFT_API void weft_sim_set_clock(int64_t by_ns);
+
 // Adds a value to the hash, so that runs that differ in it are told apart. May
 // be called by tasks and threads. Does not park. Cannot fail.
 WEFT_API void weft_sim_note(uint64_t value);

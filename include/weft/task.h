@@ -71,6 +71,18 @@ WEFT_API int weft_task_yield(void);
 // enclosing scope came first).
 WEFT_API int weft_task_sleep(int64_t deadline_ns);
 
+// Waits until the wall clock shows `until_ns`, nanoseconds of CLOCK_REALTIME as
+// weft_time_wall_now gives them, or later. It follows the clock: if that is set
+// forward past the time, the task goes on at once; if it is set back, it waits
+// longer. A suspend of the machine counts as time that has passed, and the task
+// goes on when it ends. WEFT_NEVER waits without limit. May be called by tasks,
+// which park.
+// Errors: -EPERM (not a task), -ECANCELED, -ETIMEDOUT (the deadline of an
+// enclosing scope came first), -EMFILE, -ENFILE, -ENOMEM or -ENOSPC (the first
+// in its runtime: the system has no descriptor, no memory or no watch left for
+// being told of settings of the clock).
+WEFT_API int weft_task_sleep_wall(int64_t until_ns);
+
 // The handle of the calling task; the zero handle in any other thread. Does
 // not park.
 WEFT_API weft_task weft_task_self(void);

@@ -11,6 +11,7 @@
 #include <weft/dump.h>
 #include <weft/event.h>
 #include <weft/findings.h>
+#include <weft/interval.h>
 #include <weft/local.h>
 #include <weft/metrics.h>
 #include <weft/mutex.h>

@@ -14,18 +14,17 @@
 //       already. So sources are not freed, and `ready` is called for nothing.
 #include "driver/driver.h"
 
+// Tasks whose time has come that one poll hands out: whoever gets them shall
+// run the first before the last is found, and others shall have their share.
+enum { READY_MAX = 128 };
+
 int driver_init(struct driver *driver)
 {
-    int failure = timers_init(&driver->timers);
-
-    if (failure < 0)
-        return failure;
-    failure = port_poller_init(&driver->poller);
-    if (failure < 0)
-        timers_deinit(&driver->timers);
+    timers_init(&driver->timers);
+    clock_init(&driver->clock);
     store_relaxed(&driver->token.word, 0);
     store_relaxed(&driver->added, 0);
-    return failure;
+    return port_poller_init(&driver->poller);
 }
 
 void driver_deinit(struct driver *driver)
@@ -56,7 +55,10 @@ static void deliver(struct driver *driver, const struct port_event *events,
     for (int i = 0; i < count; i++) {
         struct driver_source *source =
             (struct driver_source *)(uintptr_t)events[i].token;
-        source->ready(source, events[i].ready, ret_ready);
+        if (events[i].token == PORT_CLOCK_TOKEN)
+            clock_was_set(&driver->clock, ret_ready);
+        else
+            source->ready(source, events[i].ready, ret_ready);
     }
 }
 
@@ -72,7 +74,7 @@ void driver_poll(struct driver *driver, int64_t deadline_ns,
     int count = port_poller_wait(&driver->poller, events, PORT_EVENTS_MAX,
                                  deadline_ns > now_ns ? deadline_ns : 0);
     deliver(driver, events, count, ret_ready);
-    timers_expire(&driver->timers, port_now(), ret_ready);
+    timers_expire(&driver->timers, port_now(), READY_MAX, ret_ready);
 }
 
 void driver_wake(struct driver *driver)
@@ -89,6 +91,11 @@ int driver_add(struct driver *driver, int fd, struct driver_source *source)
 void driver_remove(struct driver *driver, int fd)
 {
     port_poller_remove(&driver->poller, fd);
+}
+
+int driver_watch_clock(struct driver *driver)
+{
+    return clock_watch(&driver->clock, &driver->poller);
 }
 
 void driver_arm(struct driver *driver, struct timer *timer, int64_t deadline_ns,

@@ -7,6 +7,7 @@
 #ifndef WEFT_DRIVER_DRIVER_H
 #define WEFT_DRIVER_DRIVER_H
 
+#include "driver/clock.h"
 #include "driver/timer.h"
 #include "port/port.h"
 #include "task/waiter.h"
@@ -23,6 +24,7 @@ struct driver_source {
 struct driver {
     struct port_poller poller;
     struct timers timers;
+    struct clock clock;
     struct lock token; // held by whoever polls
     atomic_u64 added;  // sources so far; D2 in driver.c
 };
@@ -51,6 +53,10 @@ void driver_wake(struct driver *driver);
 // be waited for, for instance a plain file).
 int driver_add(struct driver *driver, int fd, struct driver_source *source);
 void driver_remove(struct driver *driver, int fd);
+
+// From now on a poll ends, and fires the clock's waiters, when the wall clock
+// is set. 0, -EMFILE, -ENFILE, -ENOMEM, or what epoll_ctl(2) gives.
+int driver_watch_clock(struct driver *driver);
 
 // Has the waiter fired with ETIMEDOUT once the deadline has passed. The timer
 // lives on the stack of whoever waits, who must cancel it before it goes. A

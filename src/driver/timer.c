@@ -1,17 +1,29 @@
 // timer.c -- Deadlines of waiters, in the order they fall due.
 //
-// A heap with four children a node: flatter than a binary one, and four
-// entries are a cache line. The array is reserved in whole at the start (256
-// MiB of addresses, no memory), since no caller could handle a failure to arm.
-// Rejected: a pairing heap, whose links need no array, but which restructures
-// everything under the lock, in one go, when the first of a million timers
-// goes.
+// A wheel of wheels. A deadline is a number of ticks, written in digits of six
+// bits; level l has a slot for each value of digit l. A timer lies at the
+// highest digit in which its tick differs from `turned`, in the slot of its
+// value there. When the time comes to that slot, its timers are dealt out to
+// the levels below, until they lie at level 0, where a slot is one tick. So to
+// arm and to cancel is to enter a list and to leave it, whatever else is armed,
+// and a timer is moved once for each digit that its delay has: twice in 100 ms.
 //
-//   I1  Below `count`, no entry is earlier than its parent (earlier: by its
-//       deadline, then by the number of its arming); entry i's timer has
-//       place i. All other timers have place TIMER_IDLE.
-//   T1  A timer fires under the lock and while it is in the heap. So whoever
-//       has taken it out (timers_cancel) may let it and its waiter die.
+// Rejected: a heap of four children (what was here before) moves ten entries
+// when an early one of a million timers goes, and writes to each of these
+// timers, which lie on as many stacks.
+//
+//   I1  A tick not earlier than `turned` agrees with it above digit l, where l
+//       is the timer's level, and is the greater one there (or the same one, at
+//       level 0). So at each level the first slot filled is the next one, and
+//       all of a level come before those above it.
+//   I2  Save that a slot which is being dealt out is one that `turned` has just
+//       reached: it begins where `turned` is, and goes before all else. Only
+//       then does a level above 0 have timers in the slot of its own digit.
+//   I3  A slot's bit in `filled` says whether it has timers.
+//   T1  A timer fires under the lock, just after it was taken out of the wheel.
+//       So whoever has found it out of it (timers_cancel) may let it and its
+//       waiter die. A task that was woken by it need not even look: of its
+//       timer, and of its waiter, nothing is touched once the firing has won.
 //   T2  `asleep_until` is the moment until which a poller sleeps or is about
 //       to, AWAKE if none does. timers_sleep sets it to the earliest timer or
 //       before; timers_arm finds out, in the same critical section in which
@@ -25,117 +37,118 @@
 #include "base/panic.h"
 
 #define AWAKE INT64_MIN // no deadline is earlier
-#define CHILDREN 4
 
-// The children of entry i are 4 i + 1 to 4 i + 4; with entry 0 at the fourth
-// place of the array they share a cache line.
-#define SKIPPED 3
-#define HEAP_BYTES ((TIMERS_MAX + SKIPPED) * sizeof(struct timer_entry))
-
-// Timers fired in one critical section.
+// Timers moved or fired in one critical section, so that others get the lock.
 enum { BATCH = 64 };
 
-int timers_init(struct timers *timers)
+void timers_init(struct timers *timers)
 {
-    struct timer_entry *array = port_reserve(HEAP_BYTES, 1, false);
-
-    if (array == NULL)
-        return -ENOMEM;
-    *timers = (struct timers){
-        .heap = array + SKIPPED,
-        .asleep_until = AWAKE,
-    };
-    return 0;
+    *timers = (struct timers){.asleep_until = AWAKE};
+    for (int level = 0; level < TIMER_LEVELS; level++)
+        for (int index = 0; index < TIMER_SLOTS; index++)
+            list_init(&timers->slots[level][index].timers);
 }
 
 void timers_deinit(struct timers *timers)
 {
     ensure(timers->count == 0);
-    port_unreserve(timers->heap - SKIPPED, HEAP_BYTES);
 }
 
-static bool earlier(const struct timer_entry *a, const struct timer_entry *b)
+// ---- Ticks. ----
+
+// Never too early: rounded up.
+static uint64_t to_tick(int64_t deadline_ns)
 {
-    if (a->deadline_ns != b->deadline_ns)
-        return a->deadline_ns < b->deadline_ns;
-    return a->timer->number < b->timer->number;
+    uint64_t ns = deadline_ns < 0 ? 0 : (uint64_t)deadline_ns;
+
+    return (ns + (1 << TIMER_TICK_BITS) - 1) >> TIMER_TICK_BITS;
 }
 
-static void put(struct timers *timers, uint32_t place, struct timer_entry entry)
+static int64_t to_ns(uint64_t tick)
 {
-    timers->heap[place] = entry;
-    entry.timer->place = place;
+    return tick > INT64_MAX >> TIMER_TICK_BITS
+               ? INT64_MAX
+               : (int64_t)(tick << TIMER_TICK_BITS);
 }
 
-// Puts an entry at a free place or above it, moving down what is later.
-static void rise(struct timers *timers, uint32_t place,
-                 struct timer_entry entry)
+static uint32_t shift_of(uint32_t level)
 {
-    while (place > 0) {
-        uint32_t parent = (place - 1) / CHILDREN;
-        if (!earlier(&entry, &timers->heap[parent]))
-            break;
-        put(timers, place, timers->heap[parent]);
-        place = parent;
-    }
-    put(timers, place, entry);
+    return level * TIMER_SLOT_BITS;
 }
 
-// The earliest child of a place, or `count` if it has none.
-static uint32_t first_child(const struct timers *timers, uint32_t place)
+// ---- Slots. ----
+
+static struct timer_slot *slot_at(struct timers *timers, uint32_t place)
 {
-    uint32_t first = place * CHILDREN + 1;
-
-    if (first >= timers->count)
-        return timers->count;
-    uint32_t end = first + CHILDREN;
-    if (end > timers->count)
-        end = timers->count;
-    for (uint32_t i = first + 1; i < end; i++)
-        if (earlier(&timers->heap[i], &timers->heap[first]))
-            first = i;
-    return first;
+    return &timers->slots[place / TIMER_SLOTS][place % TIMER_SLOTS];
 }
 
-// Puts an entry at a free place or below it, moving up what is earlier.
-static void sink(struct timers *timers, uint32_t place,
-                 struct timer_entry entry)
+static uint64_t bit_of(uint32_t place)
 {
-    for (;;) {
-        uint32_t child = first_child(timers, place);
-        if (child == timers->count || !earlier(&timers->heap[child], &entry))
-            break;
-        put(timers, place, timers->heap[child]);
-        place = child;
-    }
-    put(timers, place, entry);
+    return UINT64_C(1) << place % TIMER_SLOTS;
 }
 
-// Takes a timer out; the last entry fills its place.
+static uint32_t place_of(const struct timers *timers, uint64_t tick)
+{
+    uint64_t differs = (tick ^ timers->turned) | (TIMER_SLOTS - 1);
+    uint32_t level =
+        (63 - (uint32_t)__builtin_clzll(differs)) / TIMER_SLOT_BITS;
+
+    return level * TIMER_SLOTS +
+           (uint32_t)(tick >> shift_of(level) & (TIMER_SLOTS - 1));
+}
+
+// I1: one that is due already counts as due now.
+static void put_in(struct timers *timers, struct timer *timer)
+{
+    uint64_t tick = timer->tick < timers->turned ? timers->turned : timer->tick;
+    uint32_t place = place_of(timers, tick);
+    struct timer_slot *slot = slot_at(timers, place);
+    uint64_t *filled = &timers->filled[place / TIMER_SLOTS];
+
+    if ((*filled & bit_of(place)) == 0 || tick < slot->first)
+        slot->first = tick;
+    *filled |= bit_of(place); // I3
+    list_push_back(&slot->timers, &timer->link);
+    timer->place = place;
+}
+
 static void take_out(struct timers *timers, struct timer *timer)
 {
     uint32_t place = timer->place;
-    struct timer_entry last = timers->heap[--timers->count];
 
-    timer->place = TIMER_IDLE;
-    if (place == timers->count)
-        return;
-    if (place > 0 && earlier(&last, &timers->heap[(place - 1) / CHILDREN]))
-        rise(timers, place, last);
-    else
-        sink(timers, place, last);
+    list_remove(&timer->link);
+    if (list_empty(&slot_at(timers, place)->timers))
+        timers->filled[place / TIMER_SLOTS] &= ~bit_of(place); // I3
 }
+
+// The earliest tick, or one before it; UINT64_MAX if there is none.
+static uint64_t first_tick(const struct timers *timers)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (int level = 0; level < TIMER_LEVELS; level++) {
+        uint64_t filled = timers->filled[level];
+        if (filled == 0)
+            continue;
+        int index = __builtin_ctzll(filled); // I1
+        if (timers->slots[level][index].first < first)
+            first = timers->slots[level][index].first;
+    }
+    return first;
+}
+
+// ---- Arming and sleeping. ----
 
 bool timers_arm(struct timers *timers, struct timer *timer, int64_t deadline_ns,
                 struct waiter *waiter)
 {
-    lock_acquire(&timers->lock);
-    ensure(timers->count < TIMERS_MAX);
-    timer->deadline_ns = deadline_ns;
-    timer->number = timers->armed++;
+    timer->tick = to_tick(deadline_ns);
     timer->waiter = waiter;
-    rise(timers, timers->count++, (struct timer_entry){deadline_ns, timer});
-    bool wake = deadline_ns < timers->asleep_until; // T2
+    lock_acquire(&timers->lock);
+    timers->count++;
+    put_in(timers, timer);
+    bool wake = to_ns(timer->tick) < timers->asleep_until; // T2
     if (wake)
         timers->asleep_until = AWAKE;
     lock_release(&timers->lock);
@@ -145,8 +158,10 @@ bool timers_arm(struct timers *timers, struct timer *timer, int64_t deadline_ns,
 void timers_cancel(struct timers *timers, struct timer *timer)
 {
     lock_acquire(&timers->lock); // T1
-    if (timer->place != TIMER_IDLE)
+    if (list_linked(&timer->link)) {
         take_out(timers, timer);
+        timers->count--;
+    }
     lock_release(&timers->lock);
 }
 
@@ -161,47 +176,98 @@ bool timers_any(struct timers *timers)
 int64_t timers_sleep(struct timers *timers, int64_t deadline_ns)
 {
     lock_acquire(&timers->lock); // T2
-    if (timers->count > 0 && timers->heap[0].deadline_ns < deadline_ns)
-        deadline_ns = timers->heap[0].deadline_ns;
+    int64_t first_ns = to_ns(first_tick(timers));
+    if (first_ns < deadline_ns)
+        deadline_ns = first_ns;
     timers->asleep_until = deadline_ns;
     lock_release(&timers->lock);
     return deadline_ns;
 }
 
-// Takes out the earliest timer and fires its waiter. The caller has the lock.
-static void fire_first(struct timers *timers, struct task_list *ret_ready)
+// ---- Turning. ----
+
+// The tick at which the next place with timers begins; UINT64_MAX: none has.
+static uint64_t next_place(const struct timers *timers, uint32_t *ret_place)
 {
-    struct timer *timer = timers->heap[0].timer;
+    uint64_t next = UINT64_MAX;
+
+    *ret_place = 0;
+    for (uint32_t level = 0; level < TIMER_LEVELS; level++) {
+        if (timers->filled[level] == 0)
+            continue;
+        uint32_t index = (uint32_t)__builtin_ctzll(timers->filled[level]);
+        uint64_t above = timers->turned >> shift_of(level + 1);
+        uint64_t begin = (above << TIMER_SLOT_BITS | index) << shift_of(level);
+        if (begin > next) // I2: of two that begin together, the higher
+            continue;
+        *ret_place = level * TIMER_SLOTS + index;
+        next = begin;
+    }
+    return next;
+}
+
+static void fire(struct timers *timers, struct timer *timer,
+                 struct task_list *ret_ready)
+{
     struct task *task;
 
-    take_out(timers, timer);
+    timers->count--;
     // Once this has won, whoever waited may run on, but not past its
     // timers_cancel: the lock is ours (T1).
     if (waiter_fire(timer->waiter, ETIMEDOUT, &task) == FIRED_READY)
         task_list_push(ret_ready, task);
 }
 
-// Fires up to a batch; true: there are more.
-static bool fire_some(struct timers *timers, int64_t now_ns,
-                      struct task_list *ret_ready)
+// Takes the first timer of a slot that `turned` has reached: fires it, or deals
+// it out to a lower level.
+static void move_first(struct timers *timers, struct timer_slot *slot,
+                       struct task_list *ret_ready)
 {
-    bool due = true;
+    struct timer *timer = container_of(slot->timers.next, struct timer, link);
+    bool due = timer->place < TIMER_SLOTS;
 
-    lock_acquire(&timers->lock);
-    timers->asleep_until = AWAKE;
-    for (int i = 0; i < BATCH && due; i++) {
-        due = timers->count > 0 && timers->heap[0].deadline_ns <= now_ns;
-        if (due)
-            fire_first(timers, ret_ready);
-    }
-    lock_release(&timers->lock);
-    return due;
+    take_out(timers, timer);
+    if (due)
+        fire(timers, timer, ret_ready);
+    else
+        put_in(timers, timer);
 }
 
-void timers_expire(struct timers *timers, int64_t now_ns,
+// Turns the wheel on by up to a batch of timers; true: there are more. The
+// caller has the lock.
+static bool turn_some(struct timers *timers, uint64_t now, uint32_t most,
+                      struct task_list *ret_ready)
+{
+    uint32_t place;
+
+    for (int moved = 0; moved < BATCH;) {
+        uint64_t begin = next_place(timers, &place);
+        if (begin > now) {
+            if (now > timers->turned)
+                timers->turned = now;
+            return false;
+        }
+        timers->turned = begin;
+        struct timer_slot *slot = slot_at(timers, place);
+        for (; moved < BATCH && !list_empty(&slot->timers); moved++) {
+            if (ret_ready->count >= most)
+                return false;
+            move_first(timers, slot, ret_ready);
+        }
+    }
+    return true;
+}
+
+void timers_expire(struct timers *timers, int64_t now_ns, uint32_t most,
                    struct task_list *ret_ready)
 {
-    // In batches, so that others get the lock between them.
-    while (fire_some(timers, now_ns, ret_ready))
-        continue;
+    uint64_t now = (uint64_t)now_ns >> TIMER_TICK_BITS; // whole ticks
+    bool more = true;
+
+    while (more) {
+        lock_acquire(&timers->lock);
+        timers->asleep_until = AWAKE;
+        more = turn_some(timers, now, most, ret_ready);
+        lock_release(&timers->lock);
+    }
 }

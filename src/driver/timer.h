@@ -5,42 +5,41 @@
 #include "task/waiter.h"
 
 // A deadline of one waiter; lives on the stack of whoever waits. Written by
-// arm and expire, under the timers' lock.
+// arm, cancel and expire, under the timers' lock.
 struct timer {
-    int64_t deadline_ns;
-    uint64_t number; // of its arming: equal deadlines fire in this order
-    struct waiter *waiter;
-    uint32_t place; // in the heap; TIMER_IDLE outside of it
+    struct list link;      // in a slot of the wheel; not linked: not armed
+    struct waiter *waiter; //
+    uint64_t tick;         // when it is due
+    uint32_t place;        // of the slot: TIMER_SLOTS * level + index
 };
 
-#define TIMER_IDLE UINT32_MAX
-
-// The most timers armed at once: one for every task there can be.
-#ifdef WEFT_EXPLORE
-#define TIMERS_MAX 16
-#else
-#define TIMERS_MAX (UINT32_C(1) << 24)
-#endif
-
-struct timer_entry {
-    int64_t deadline_ns; // the timer's, here to be compared without a miss
-    struct timer *timer;
+enum {
+    TIMER_TICK_BITS = 10, // a tick is 1,024 ns: a deadline is rounded up to it
+    TIMER_SLOT_BITS = 6,
+    TIMER_SLOTS = 1 << TIMER_SLOT_BITS, // of a level
+    TIMER_LEVELS = 9,                   // 54 bits; the latest tick has 53
 };
 
-// All timers of a runtime, and for how long the poller sleeps on them.
+struct timer_slot {
+    struct list timers; // in the order of arming
+    uint64_t first;     // no tick in it is earlier; if any is in it
+};
+
+// All timers of one worker's tasks, and for how long the poller sleeps on them.
 struct timers {
-    struct lock lock;         // guards all below
-    struct timer_entry *heap; // reserved for TIMERS_MAX, committed by touch
-    uint32_t count;           //
-    uint64_t armed;           // ever; numbers them
-    int64_t asleep_until;     // T2 in timer.c
-};
+    struct lock lock; // guards all below
+    uint64_t turned;  // the tick up to which all have fired
+    uint64_t count;
+    int64_t asleep_until;          // T2 in timer.c
+    uint64_t filled[TIMER_LEVELS]; // a bit for each slot that is not empty
+    struct timer_slot slots[TIMER_LEVELS][TIMER_SLOTS];
+} __attribute__((aligned(64))); // no line shared with the next
 
-// 0, or -ENOMEM. Nothing else here can fail for want of memory.
-int timers_init(struct timers *timers);
+void timers_init(struct timers *timers);
 void timers_deinit(struct timers *timers);
 
 // Adds a timer. True: the poller sleeps for longer than that and must be woken.
+// Cannot fail.
 bool timers_arm(struct timers *timers, struct timer *timer, int64_t deadline_ns,
                 struct waiter *waiter);
 
@@ -55,9 +54,10 @@ bool timers_any(struct timers *timers);
 // From here until timers_expire, an earlier arming says that it must be woken.
 int64_t timers_sleep(struct timers *timers, int64_t deadline_ns);
 
-// Fires all that are due with ETIMEDOUT; appends tasks that became ready. Ends
-// what timers_sleep began.
-void timers_expire(struct timers *timers, int64_t now_ns,
+// Fires those that are due with ETIMEDOUT, and appends tasks that became ready,
+// until the list has `most`: what is left then is due at once again. Ends what
+// timers_sleep began.
+void timers_expire(struct timers *timers, int64_t now_ns, uint32_t most,
                    struct task_list *ret_ready);
 
 #endif

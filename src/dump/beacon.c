@@ -168,7 +168,9 @@
     NUMBER("wait.waitgroup", WEFT_WAIT_WAITGROUP)                              \
     NUMBER("wait.select", WEFT_WAIT_SELECT)                                    \
     NUMBER("wait.scope_spawn", WEFT_WAIT_SCOPE_SPAWN)                          \
-    NUMBER("wait.scope_next", WEFT_WAIT_SCOPE_NEXT)
+    NUMBER("wait.scope_next", WEFT_WAIT_SCOPE_NEXT)                            \
+    NUMBER("wait.interval", WEFT_WAIT_INTERVAL)                                \
+    NUMBER("wait.wall", WEFT_WAIT_WALL)
 
 // NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression)
 #define PLACE_OF(type, field)                                                  \

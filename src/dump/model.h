@@ -14,7 +14,7 @@
 #include "base/lock.h"
 #include "port/port.h"
 
-#define WAIT_LAST WEFT_WAIT_SCOPE_NEXT // the last of enum weft_wait_kind
+#define WAIT_LAST WEFT_WAIT_WALL // the last of enum weft_wait_kind
 
 // A task, in the least room that all its facts need. Times are nanoseconds.
 struct model_task {

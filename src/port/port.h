@@ -325,9 +325,13 @@ struct port_event {
     uint32_t ready; // PORT_READABLE | PORT_WRITABLE
 };
 
+// Of the event that the wall clock was set; no other has it.
+#define PORT_CLOCK_TOKEN (UINT64_MAX - 1)
+
 struct port_poller {
     int epoll;
     int wakeup; // an eventfd
+    int clock;  // a timerfd that is told of settings of the clock, or -1
 };
 
 // 0, or -EMFILE, -ENFILE, -ENOMEM.
@@ -335,10 +339,15 @@ int port_poller_init(struct port_poller *poller);
 void port_poller_deinit(struct port_poller *poller);
 
 // Watches a descriptor, edge-triggered, in both directions, until it is
-// closed or removed. Any token but UINT64_MAX. 0, or -errno (-EPERM: a kind of
-// descriptor that is always ready, for instance a plain file).
+// closed or removed. Any token but the last two there are. 0, or -errno
+// (-EPERM: a kind of descriptor that is always ready, for instance a plain
+// file).
 int port_poller_add(struct port_poller *poller, int fd, uint64_t token);
 void port_poller_remove(struct port_poller *poller, int fd);
+
+// From now on each setting of CLOCK_REALTIME, a suspend that ends included, is
+// an event with PORT_CLOCK_TOKEN. Once. 0, or -errno.
+int port_poller_watch_clock(struct port_poller *poller);
 
 // Waits for events until the deadline (past: looks only), at most `max`. Their
 // number; 0 also after port_poller_wake.

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -683,6 +684,7 @@ int port_poller_init(struct port_poller *poller)
 {
     int failure;
 
+    poller->clock = -1;
     poller->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll < 0)
         return last_error();
@@ -700,6 +702,8 @@ int port_poller_init(struct port_poller *poller)
 
 void port_poller_deinit(struct port_poller *poller)
 {
+    if (poller->clock >= 0)
+        close(poller->clock);
     close(poller->wakeup);
     close(poller->epoll);
 }
@@ -714,6 +718,33 @@ void port_poller_remove(struct port_poller *poller, int fd)
     struct epoll_event unused;
 
     (void)epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &unused);
+}
+
+// A timer that never expires, for the sake of being cancelled.
+static int arm_clock(int timer)
+{
+    struct itimerspec never = {.it_value = {.tv_sec = INT64_MAX / SECOND_NS}};
+
+    if (timerfd_settime(timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+                        &never, NULL) < 0)
+        return last_error();
+    return 0;
+}
+
+int port_poller_watch_clock(struct port_poller *poller)
+{
+    int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+
+    if (timer < 0)
+        return last_error();
+    int failure = arm_clock(timer);
+    if (failure == 0)
+        failure = watch(poller, timer, EPOLLIN, PORT_CLOCK_TOKEN);
+    if (failure < 0)
+        close(timer);
+    else
+        poller->clock = timer;
+    return failure;
 }
 
 // Milliseconds until a deadline, rounded up so as not to wake before it.

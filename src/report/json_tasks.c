@@ -35,6 +35,8 @@ const char *json_wait_name(unsigned wait)
         [WEFT_WAIT_SELECT] = "select",
         [WEFT_WAIT_SCOPE_SPAWN] = "scope_spawn",
         [WEFT_WAIT_SCOPE_NEXT] = "scope_next",
+        [WEFT_WAIT_INTERVAL] = "interval",
+        [WEFT_WAIT_WALL] = "wall",
     };
 
     return names[wait];

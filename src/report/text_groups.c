@@ -272,6 +272,12 @@ void view_add_what(struct view *view, struct str *str,
     case WEFT_WAIT_SLEEP:
         str_add(str, "sleep");
         break;
+    case WEFT_WAIT_INTERVAL:
+        str_add(str, "the tick of an interval");
+        break;
+    case WEFT_WAIT_WALL:
+        str_add(str, "a wall-clock time");
+        break;
     case WEFT_WAIT_FD:
         fds = collect(view, group, get_fd);
         str_add(str, task.wait_write ? "write on fd " : "read on fd ");
@@ -357,8 +363,8 @@ static void add_state(struct view *view, struct str *str,
         str_add(str, ": ");
         view_add_what(view, str, group);
         add_timeouts(view, str, group,
-                     task.wait == WEFT_WAIT_SLEEP ? ", wakes in "
-                                                  : ", gives up in ");
+                     view_is_time(task.wait) ? ", wakes in "
+                                             : ", gives up in ");
         break;
     case WEFT_STATE_DONE:
         break;

@@ -82,8 +82,7 @@ static void add_waiting(struct view *view, const weft_dump_thread *t)
     add_runtime(line, t);
     if (t->timeout_in_ns == WEFT_NEVER)
         return;
-    str_add(line,
-            t->wait == WEFT_WAIT_SLEEP ? ", wakes in " : ", gives up in ");
+    str_add(line, view_is_time(t->wait) ? ", wakes in " : ", gives up in ");
     str_add_time(line, t->timeout_in_ns);
 }
 

@@ -91,12 +91,24 @@ bool view_add_scope(struct str *str, const weft_dump *dump, uint32_t object,
     return named;
 }
 
+bool view_is_time(enum weft_wait_kind wait)
+{
+    return wait == WEFT_WAIT_SLEEP || wait == WEFT_WAIT_INTERVAL ||
+           wait == WEFT_WAIT_WALL;
+}
+
 static void add_clause(struct str *str, const weft_dump *dump,
                        const struct model_clause *clause)
 {
     switch ((enum weft_wait_kind)clause->wait) {
     case WEFT_WAIT_SLEEP:
         str_add(str, "a time");
+        return;
+    case WEFT_WAIT_INTERVAL:
+        str_add(str, "a tick");
+        return;
+    case WEFT_WAIT_WALL:
+        str_add(str, "a wall-clock time");
         return;
     case WEFT_WAIT_JOIN:
         str_addf(str, "join T%llu", (unsigned long long)clause->task);

@@ -31,6 +31,9 @@ void view_check(struct view *view, int result);
 void view_add_task(struct str *str, const weft_dump *dump, uint32_t task,
                    unsigned name_columns);
 
+// Whether a wait is for a time alone: then its deadline is what it waits for.
+bool view_is_time(enum weft_wait_kind wait);
+
 // What a person calls an object of a kind.
 const char *view_object_word(enum weft_object_kind kind);
 

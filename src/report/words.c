@@ -61,6 +61,12 @@ static void add_wait(struct str *str, const weft_dump *dump,
     case WEFT_WAIT_SLEEP:
         str_add(str, " in a sleep");
         return;
+    case WEFT_WAIT_INTERVAL:
+        str_add(str, " for the tick of an interval");
+        return;
+    case WEFT_WAIT_WALL:
+        str_add(str, " for a wall-clock time");
+        return;
     case WEFT_WAIT_FD:
         str_addf(str, " to %s fd %d", m->wait_write ? "write to" : "read from",
                  m->wait_fd);

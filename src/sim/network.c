@@ -98,6 +98,8 @@ struct event {
 struct poller {
     bool used;
     bool woken;
+    bool watches_clock;
+    bool clock_set;   // and not yet told
     uint32_t pending; // sockets with edges
 };
 
@@ -770,6 +772,19 @@ void net_poller_remove(int poller, int number)
     socket->poller = -1;
 }
 
+void net_poller_watch_clock(int number)
+{
+    net.pollers[number].watches_clock = true;
+}
+
+void net_clock_set(void)
+{
+    for (int i = 0; i < POLLERS; i++) {
+        net.pollers[i].clock_set = net.pollers[i].watches_clock;
+        sim_wake(&net.pollers[i], 1);
+    }
+}
+
 // From any place on, so that none is always first.
 static int collect(int number, struct port_event *events, int max)
 {
@@ -777,6 +792,9 @@ static int collect(int number, struct port_event *events, int max)
     uint32_t start = net.used > 0 ? (uint32_t)sim_below(net.used) : 0;
     int count = 0;
 
+    if (poller->clock_set)
+        events[count++] = (struct port_event){PORT_CLOCK_TOKEN, PORT_READABLE};
+    poller->clock_set = false;
     for (uint32_t i = 0; i < net.used && count < max && poller->pending > 0;
          i++) {
         struct socket *socket = &net.sockets[(start + i) % net.used];
@@ -796,7 +814,8 @@ int net_poller_wait(int number, struct port_event *events, int max,
     struct poller *poller = &net.pollers[number];
 
     port_step();
-    if (!poller->woken && poller->pending == 0 && deadline_ns > sim_now())
+    if (!poller->woken && !poller->clock_set && poller->pending == 0 &&
+        deadline_ns > sim_now())
         (void)sim_wait(poller, deadline_ns);
     poller->woken = false;
     return collect(number, events, max);

@@ -12,8 +12,6 @@ enum {
     CPUS_MAX = 8,
 };
 
-static const int64_t WALL_NS = INT64_C(1700000000) * WEFT_SECOND;
-
 static bool simulated(void)
 {
     return sim != NULL;
@@ -67,7 +65,7 @@ int64_t port_now(void)
 
 int64_t port_wall_now(void)
 {
-    return simulated() ? WALL_NS + port_now() : real_wall_now();
+    return simulated() ? sim->wall_ns + port_now() : real_wall_now();
 }
 
 int64_t port_boot_now(void)
@@ -219,6 +217,14 @@ int port_poller_wait(struct port_poller *poller, struct port_event *events,
     return simulated()
                ? net_poller_wait(poller->epoll, events, max, deadline_ns)
                : real_poller_wait(poller, events, max, deadline_ns);
+}
+
+int port_poller_watch_clock(struct port_poller *poller)
+{
+    if (!simulated())
+        return real_poller_watch_clock(poller);
+    net_poller_watch_clock(poller->epoll);
+    return 0;
 }
 
 void port_poller_wake(struct port_poller *poller)

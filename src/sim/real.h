@@ -32,6 +32,7 @@ int real_poller_add(struct port_poller *poller, int fd, uint64_t token);
 void real_poller_remove(struct port_poller *poller, int fd);
 int real_poller_wait(struct port_poller *poller, struct port_event *events,
                      int max, int64_t deadline_ns);
+int real_poller_watch_clock(struct port_poller *poller);
 void real_poller_wake(struct port_poller *poller);
 
 #endif

@@ -187,6 +187,15 @@ uint64_t weft_sim_random(void)
     return sim == NULL ? 0 : sim_random();
 }
 
+void weft_sim_set_clock(int64_t by_ns)
+{
+    if (sim == NULL)
+        return;
+    sim->wall_ns += by_ns;
+    sim_note("clock", (uint64_t)by_ns);
+    net_clock_set();
+}
+
 void weft_sim_note(uint64_t value)
 {
     if (sim != NULL)

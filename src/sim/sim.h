@@ -57,6 +57,7 @@ struct sim {
     enum sim_phase phase;
     void *(*report)(void *);
     int64_t now_ns;         // when the steps were last counted
+    int64_t wall_ns;        // by how much the wall clock is ahead of it
     uint64_t granted;       // steps then, of which port_steps_left are left
     uint64_t mean_grant;    // this seed's
     int64_t limit_ns;       //
@@ -148,5 +149,9 @@ void net_poller_remove(int poller, int number);
 int net_poller_wait(int number, struct port_event *events, int max,
                     int64_t deadline_ns);
 void net_poller_wake(int number);
+void net_poller_watch_clock(int number);
+
+// The wall clock was set: tells the event sources that watch it.
+void net_clock_set(void);
 
 #endif

@@ -29,6 +29,7 @@ enum {
 };
 
 static const int64_t BEGIN_NS = INT64_C(1000000000000);
+static const int64_t WALL_NS = INT64_C(1700000000) * WEFT_SECOND;
 static const int64_t QUIET_NS = 20 * WEFT_SECOND; // what findings take at most
 static const int64_t DRAIN_NS = 30 * WEFT_SECOND;
 static const int64_t REPORT_NS = 60 * WEFT_SECOND;
@@ -536,6 +537,7 @@ int sim_begin(uint64_t seed, const weft_sim_options *options,
     sim->result = result;
     sim->random = seed;
     sim->now_ns = BEGIN_NS;
+    sim->wall_ns = WALL_NS;
     sim->limit_ns = BEGIN_NS + options->time_limit_ns;
     sim->quiet_ns = WEFT_NEVER;
     sim->home = (struct sim_thread){.state = SIM_WAITING, .name = "home"};

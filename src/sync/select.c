@@ -10,8 +10,10 @@
 //       under its object's lock, the chosen one too: by then whoever chose it
 //       has done with it.
 #include "sync/clause.h"
+#include "sync/interval.h"
+#include "sync/wall.h"
 
-enum { CLAUSES_MAX = 65535 };
+enum { CLAUSES_MAX = 65535, KIND_LAST = WEFT_CLAUSE_WALL };
 
 _Static_assert(sizeof(struct clause) == sizeof(weft_clause),
                "opaque too small");
@@ -22,7 +24,7 @@ _Static_assert(offsetof(struct clause, lock) == offsetof(weft_clause, opaque),
 struct select {
     struct clause *clauses;
     uint32_t count;
-    int64_t time_ns; // earliest of its clauses' times
+    int64_t time_ns; // earliest of its clauses' times, as last reckoned
     uint32_t timed;  // which that is
     struct waiter base;
 };
@@ -41,13 +43,58 @@ static const struct clause_kind *kind_of(const struct clause *clause)
         [WEFT_CLAUSE_JOIN] = &join_clause,
         [WEFT_CLAUSE_READABLE] = &readable_clause,
         [WEFT_CLAUSE_WRITABLE] = &writable_clause,
-        [WEFT_CLAUSE_TIME] = NULL,
         [WEFT_CLAUSE_BROADCAST] = &broadcast_clause,
         [WEFT_CLAUSE_WATCH] = &watch_clause,
         [WEFT_CLAUSE_NEXT] = &next_clause,
+        [WEFT_CLAUSE_WALL] = &wall_clause,
     };
 
     return kinds[clause->kind];
+}
+
+// ---- Times. ----
+
+// When a clause can be carried out by the passing of time, if nothing else
+// comes between; or WEFT_NEVER.
+static int64_t time_of(const struct clause *clause)
+{
+    switch (clause->kind) {
+    case WEFT_CLAUSE_TIME:
+        return (int64_t)clause->number;
+    case WEFT_CLAUSE_INTERVAL:
+        return weft_interval_next(clause->object);
+    case WEFT_CLAUSE_WALL:
+        return wall_deadline((int64_t)clause->number);
+    default:
+        return WEFT_NEVER;
+    }
+}
+
+// Anew for each wait, for the wall clock may have been set. The locks are held,
+// the clock's too: wall.c W1.
+static void find_time(struct select *select)
+{
+    select->time_ns = WEFT_NEVER;
+    for (uint32_t i = 0; i < select->count; i++) {
+        int64_t time_ns = time_of(&select->clauses[i]);
+        if (time_ns >= select->time_ns)
+            continue;
+        select->time_ns = time_ns;
+        select->timed = i;
+    }
+}
+
+// Carries out a clause without a lock, if its time has come.
+static bool take_time(struct clause *clause)
+{
+    int64_t now_ns = port_now();
+    int64_t time_ns = time_of(clause);
+
+    if (time_ns == WEFT_NEVER || time_ns > now_ns)
+        return false;
+    if (clause->kind == WEFT_CLAUSE_INTERVAL)
+        clause->result = interval_take(clause->object, now_ns);
+    return true;
 }
 
 // ---- Preparing. ----
@@ -62,11 +109,11 @@ static void drop(struct select *select, uint32_t count)
     }
 }
 
-static int find(struct select *select, struct clause *clause, uintptr_t pc)
+static int find(struct clause *clause, uintptr_t pc)
 {
     const struct clause_kind *kind;
 
-    if ((unsigned)clause->kind > WEFT_CLAUSE_NEXT)
+    if ((unsigned)clause->kind > KIND_LAST)
         return -EINVAL;
     clause->result = 0;
     clause->lock = NULL;
@@ -75,18 +122,16 @@ static int find(struct select *select, struct clause *clause, uintptr_t pc)
     kind = kind_of(clause);
     if (kind != NULL)
         return kind->find(clause);
-    if (clause->kind == WEFT_CLAUSE_TIME &&
-        (int64_t)clause->number < select->time_ns) {
-        select->time_ns = (int64_t)clause->number;
-        select->timed = (uint32_t)(clause - select->clauses);
-    }
+    if (clause->kind == WEFT_CLAUSE_INTERVAL &&
+        weft_interval_next(clause->object) < 0)
+        return -EINVAL;
     return 0;
 }
 
 static int find_all(struct select *select, uintptr_t pc)
 {
     for (uint32_t i = 0; i < select->count; i++) {
-        int error = find(select, &select->clauses[i], pc);
+        int error = find(&select->clauses[i], pc);
         if (error != 0) {
             drop(select, i);
             return error;
@@ -180,8 +225,7 @@ static bool try(struct clause *clause)
     const struct clause_kind *kind = kind_of(clause);
 
     if (kind == NULL)
-        return clause->kind == WEFT_CLAUSE_TIME &&
-               (int64_t)clause->number <= port_now();
+        return take_time(clause);
     return clause->lock == NULL || kind->try(clause); // or `find` has failed
 }
 
@@ -266,6 +310,7 @@ static int leave_all(struct select *select, int outcome)
 // Nothing can be had at once. The locks are held, and given back.
 static int wait_for(struct select *select, int64_t deadline_ns)
 {
+    find_time(select);
     bool timed = select->time_ns <= deadline_ns;
     struct wait wait = {
         .kind = WEFT_WAIT_SELECT,
@@ -279,9 +324,9 @@ static int wait_for(struct select *select, int64_t deadline_ns)
     if (chosen != NOBODY)
         return chosen;
     // A scope's deadline is no clause.
-    return outcome == -ETIMEDOUT && timed && select->time_ns <= port_now()
-               ? (int)select->timed
-               : outcome;
+    if (outcome != -ETIMEDOUT || !timed || select->time_ns > port_now())
+        return outcome;
+    return try(&select->clauses[select->timed]) ? (int)select->timed : AGAIN;
 }
 
 static int choose(struct select *select, int64_t deadline_ns)
@@ -305,19 +350,22 @@ void clause_describe(const struct clause *clause,
 {
     const struct clause_shown *shown = (const void *)&clause->own;
     const struct clause_kind *kind =
-        (unsigned)clause->kind <= WEFT_CLAUSE_NEXT ? kind_of(clause) : NULL;
+        (unsigned)clause->kind <= KIND_LAST ? kind_of(clause) : NULL;
 
     *ret_facts = (struct clause_facts){.fd = -1};
     if (kind != NULL)
         ret_facts->wait = kind->wait;
     else if (clause->kind == WEFT_CLAUSE_TIME)
         ret_facts->wait = WEFT_WAIT_SLEEP;
+    else if (clause->kind == WEFT_CLAUSE_INTERVAL)
+        ret_facts->wait = WEFT_WAIT_INTERVAL;
     if (ret_facts->wait == WEFT_WAIT_JOIN) {
         ret_facts->task = shown->number;
     } else if (ret_facts->wait == WEFT_WAIT_FD) {
         ret_facts->fd = (int)shown->number;
         ret_facts->write = clause->kind == WEFT_CLAUSE_WRITABLE;
-    } else {
+    } else if (ret_facts->wait != WEFT_WAIT_INTERVAL &&
+               ret_facts->wait != WEFT_WAIT_WALL) {
         ret_facts->object = clause->object;
     }
 }
@@ -329,7 +377,6 @@ int weft_select(weft_clause *clauses, size_t count, int64_t deadline_ns)
     struct select select = {
         .clauses = (struct clause *)clauses,
         .count = (uint32_t)count,
-        .time_ns = WEFT_NEVER,
     };
 
     if (count > CLAUSES_MAX || (clauses == NULL && count > 0))

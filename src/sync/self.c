@@ -15,6 +15,11 @@ int64_t weft_time_now(void)
     return port_now();
 }
 
+int64_t weft_time_wall_now(void)
+{
+    return port_wall_now();
+}
+
 int64_t weft_time_after(int64_t delay_ns)
 {
     int64_t now = port_now();

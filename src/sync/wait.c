@@ -7,6 +7,8 @@
 //       under the object's lock. One who was timed out or cancelled takes
 //       itself out under that lock before it returns: wakers that lost have
 //       then let go of it.
+//   P3  A wait that has ended before the task leaves has no timer; so a task
+//       that was timed out although it had one was so by that one.
 #include "sync/wait.h"
 
 #include <errno.h>
@@ -65,20 +67,24 @@ static void dequeue(const struct place *place)
     lock_release(place->lock);
 }
 
-static int park_task(struct worker *worker, struct task *task,
-                     int64_t deadline_ns, struct waiter *waiter)
+static int leave(struct worker *worker, struct task *task)
+{
+    sched_leave(worker, task, LEAVE_PARK);
+    return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
+}
+
+// A timer that has ended the wait is done with: P3, timer.c T1.
+static int leave_timed(struct worker *worker, struct task *task,
+                       int64_t deadline_ns, struct waiter *waiter)
 {
     struct driver *driver = &worker->runtime->driver;
     struct timer timer;
 
-    if (deadline_ns == WEFT_NEVER) {
-        sched_leave(worker, task, LEAVE_PARK);
-    } else {
-        driver_arm(driver, &timer, deadline_ns, waiter);
-        sched_leave(worker, task, LEAVE_PARK);
+    driver_arm(driver, &timer, deadline_ns, waiter);
+    int outcome = leave(worker, task);
+    if (outcome != ETIMEDOUT)
         driver_cancel(driver, &timer);
-    }
-    return STATE_OUTCOME(load_relaxed(&task->state)); // ours: RUNNING
+    return outcome;
 }
 
 // A thread of the program's.
@@ -124,7 +130,9 @@ __attribute__((always_inline)) static inline int park(
     if (outcome != 0)
         (void)waiter_fire(waiter, outcome, &waiter->task); // or it was fired
     publish(arg);
-    return park_task(worker, task, deadline_ns, waiter);
+    return outcome != 0 || deadline_ns == WEFT_NEVER // P3
+               ? leave(worker, task)
+               : leave_timed(worker, task, deadline_ns, waiter);
 }
 
 int wait_park(const struct wait *wait, struct lock *lock, struct list *queue,

@@ -532,6 +532,7 @@ static void begin_execution(void)
     engine.step = engine.depth = engine.pausing = 0;
     engine.left = engine.bounds;
     engine.now_ns = 1000000000;
+    engine.wall_ahead_ns = 0;
     engine.step_ns = 1000;
     engine.sleeps = 0;
     engine.untimed = engine.unfenced = false;

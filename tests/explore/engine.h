@@ -102,6 +102,7 @@ struct engine {
     struct thread *self;
     struct thread threads[THREADS_MAX];
     int64_t now_ns;
+    int64_t wall_ahead_ns;
     int64_t step_ns;
     uint64_t sleeps;
     struct result *result;

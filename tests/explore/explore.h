@@ -52,6 +52,10 @@ extern const struct scenario capture_scenarios[];
 extern const struct scenario meeting_scenarios[];
 extern const struct scenario shutdown_scenarios[];
 
+// Sets the wall clock to so far ahead of the monotonic one, and tells a poller
+// that watches it.
+void explore_set_clock(struct port_poller *poller, int64_t ahead_ns);
+
 // Starts a thread. One that is a `daemon` need not come to an end: when all
 // others have and it sleeps, the execution is over.
 void explore_start(const char *name, void (*fn)(void *), void *arg);

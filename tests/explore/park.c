@@ -1,10 +1,12 @@
-// park.c -- Scenarios of a worker's sleep (sched/park.c) and of timers.
+// park.c -- Scenarios of a worker's sleep (sched/park.c), of timers, and of the
+// wall clock being set.
 #include <errno.h>
 #include <string.h>
 
 #include "driver/driver.h"
 #include "explore/explore.h"
 #include "sched/park.h"
+#include "sync/wall.h"
 
 enum { SECOND_NS = 1000000000 };
 
@@ -156,10 +158,58 @@ static void timer_armed(void)
     explore_join_all();
 }
 
+// ---- The wall clock ----
+
+// Later than any time that the clock reaches unless it is set.
+static const int64_t far_ns = INT64_MAX / 2;
+
+// Waits as sync/wall.c does, but without a timer: one who misses the setting
+// waits for ever.
+static void wait_for_far(void *arg)
+{
+    struct clock *clock = &driver.clock;
+
+    (void)arg;
+    explore_expect(driver_watch_clock(&driver) == 0);
+    while (port_wall_now() < far_ns) {
+        struct waiter own = {0};
+        lock_acquire(&clock->lock);
+        int64_t deadline_ns = wall_deadline(far_ns);
+        waiter_arm(&own, NULL, false);
+        list_push_back(&clock->waiters, &own.link);
+        lock_release(&clock->lock);
+        int outcome = waiter_block(
+            &own, deadline_ns > port_now() ? INT64_MAX : deadline_ns);
+        lock_acquire(&clock->lock);
+        if (list_linked(&own.link))
+            list_remove(&own.link);
+        lock_release(&clock->lock);
+        explore_expect(outcome == 0 || port_wall_now() >= far_ns);
+    }
+}
+
+static void set_clock(void *arg)
+{
+    (void)arg;
+    explore_set_clock(&driver.poller, SECOND_NS);
+    explore_set_clock(&driver.poller, far_ns - port_now());
+}
+
+static void clock_set(void)
+{
+    reset();
+    explore_expect(driver_watch_clock(&driver) == 0);
+    explore_start_daemon("poller", poll_for_ever, NULL);
+    explore_start("waiter", wait_for_far, NULL);
+    explore_start("setter", set_clock, NULL);
+    explore_join_all();
+}
+
 const struct scenario park_scenarios[] = {
     {"park-alone", "park", park_alone, {2, 1}, {3, 2}, NULL, NULL},
     {"park-two", "park", park_two, {2, 1}, {3, 2}, NULL, NULL},
     {"timer-fired", "timer", timer_fired, {2, 1}, {3, 2}, NULL, "0 1"},
     {"timer-armed", "timer", timer_armed, {2, 1}, {3, 1}, NULL, NULL},
+    {"clock-set", "clock", clock_set, {2, 1}, {3, 2}, NULL, NULL},
     {0},
 };

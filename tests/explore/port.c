@@ -67,7 +67,7 @@ int64_t port_now(void)
 
 int64_t port_wall_now(void)
 {
-    return look_at_clock();
+    return look_at_clock() + engine.wall_ahead_ns;
 }
 
 int64_t port_boot_now(void)
@@ -239,6 +239,7 @@ int port_at_fork(void (*before)(void), void (*in_parent)(void),
 int port_poller_init(struct port_poller *poller)
 {
     poller->wakeup = 0;
+    poller->clock = -1;
     return 0;
 }
 
@@ -258,19 +259,40 @@ void port_poller_remove(struct port_poller *poller, int fd)
     (void)poller, (void)fd;
 }
 
+int port_poller_watch_clock(struct port_poller *poller)
+{
+    poller->clock = 0;
+    return 0;
+}
+
+// As the system does it: the clock first, then those who watch it.
+void explore_set_clock(struct port_poller *poller, int64_t ahead_ns)
+{
+    engine_point(true, "set_clock");
+    engine_trace("", "set_clock");
+    engine.wall_ahead_ns = ahead_ns;
+    poller->clock = 1;
+    engine_wake(poller, 1);
+}
+
 // The wake-up stays until it is seen, as an eventfd's.
 int port_poller_wait(struct port_poller *poller, struct port_event *events,
                      int max, int64_t deadline_ns)
 {
-    (void)events, (void)max;
+    (void)max;
     engine_point(true, "poller_wait");
-    if (poller->wakeup == 0 && deadline_ns > engine.now_ns) {
+    if (poller->wakeup == 0 && poller->clock != 1 &&
+        deadline_ns > engine.now_ns) {
         engine_trace("", "poller_wait: sleeps");
         bool woken = engine_sleep(poller, deadline_ns);
         engine_trace("", "poller_wait: %s", woken ? "woken" : "timed out");
     }
     poller->wakeup = 0;
-    return 0;
+    if (poller->clock != 1)
+        return 0;
+    poller->clock = 0;
+    events[0] = (struct port_event){PORT_CLOCK_TOKEN, PORT_READABLE};
+    return 1;
 }
 
 void port_poller_wake(struct port_poller *poller)

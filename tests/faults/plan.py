@@ -48,6 +48,8 @@ ERRORS = {
     "epoll_create1": ["EMFILE"],
     "epoll_ctl": ["ENOSPC", "ENOMEM"],
     "eventfd": ["ENFILE"],
+    "timerfd_create": ["EMFILE", "ENOMEM"],
+    "timerfd_settime": ["EINVAL"],
     "socket": ["EMFILE", "ENOBUFS"],
     "setsockopt": ["ENOMEM"],
     "bind": ["EADDRINUSE"],

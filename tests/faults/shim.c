@@ -36,6 +36,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,6 +84,8 @@
     X(epoll_ctl)                                                               \
     X(epoll_wait)                                                              \
     X(eventfd)                                                                 \
+    X(timerfd_create)                                                          \
+    X(timerfd_settime)                                                         \
     X(socket)                                                                  \
     X(setsockopt)                                                              \
     X(bind)                                                                    \
@@ -390,6 +393,11 @@ WRAP(int, getsockname, (int fd, struct sockaddr *ret, socklen_t *size),
      (fd, ret, size), -1)
 WRAP(int, getpeername, (int fd, struct sockaddr *ret, socklen_t *size),
      (fd, ret, size), -1)
+WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), -1)
+WRAP(int, timerfd_settime,
+     (int fd, int flags, const struct itimerspec *value,
+      struct itimerspec *ret),
+     (fd, flags, value, ret), -1)
 WRAP(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *ret),
      (clock, event, ret), -1)
 WRAP(int, timer_settime,

@@ -62,6 +62,28 @@ static void cancel_one(void)
     join(task);
 }
 
+// ---- Times ----
+
+static void keep_time(void)
+{
+    weft_interval interval;
+
+    must_hold(weft_interval_init(&interval, weft_time_now(), WEFT_MILLISECOND,
+                                 WEFT_INTERVAL_SKIP) == 0,
+              "an interval can be made");
+    for (int i = 0; i < 3; i++)
+        must_hold(weft_interval_tick(&interval, WEFT_NEVER) >= 0, "ticks come");
+    int64_t until_ns = weft_time_wall_now() + WEFT_MILLISECOND;
+    weft_clause clauses[] = {
+        weft_clause_time(WEFT_NEVER),
+        weft_clause_wall(until_ns),
+    };
+    went_well(weft_task_sleep_wall(until_ns), "sleep by the wall clock");
+    int chosen = weft_select(clauses, 2, WEFT_NEVER);
+    if (went_well(chosen < 0 ? chosen : 0, "select by the wall clock"))
+        must_hold(chosen == 1, "the wall clock is chosen");
+}
+
 // ---- Scopes ----
 
 static void *child(void *left)
@@ -149,6 +171,7 @@ static void *all_of_it(void *unused)
 {
     start_many();
     cancel_one();
+    keep_time();
     in_scope();
     in_full_scope();
     in_threads();

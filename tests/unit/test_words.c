@@ -83,6 +83,8 @@ static void waits(void **state)
         {WEFT_WAIT_JOIN, "waits 5 s for T77 to end"},
         {WEFT_WAIT_SCOPE, "waits 5 s for the children of its scope"},
         {WEFT_WAIT_SLEEP, "waits 5 s in a sleep"},
+        {WEFT_WAIT_INTERVAL, "waits 5 s for the tick of an interval"},
+        {WEFT_WAIT_WALL, "waits 5 s for a wall-clock time"},
         {WEFT_WAIT_FD, "waits 5 s to read from fd 9"},
         {WEFT_WAIT_DUMP, "waits 5 s for a dump"},
         {WEFT_WAIT_BLOCKING, "waits 5 s for a blocking call on another thread"},
