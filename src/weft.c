@@ -25,6 +25,8 @@ enum {
     PATIENCE_MAX_NS = 250000000,
     GRACE_NS = 5000000,
     STACK_DEFAULT = 64 << 10,
+    SPARES_DEFAULT = 64,
+    HANDOFF_NS = 20000000,
 };
 
 static int64_t patience_ns(const weft_runtime_options *o)
@@ -72,6 +74,8 @@ static int check(const weft_runtime_options *o)
         return -EINVAL;
     if (o->max_tasks > TABLE_MAX || o->no_yield_ns < 0)
         return -EINVAL;
+    if (o->handoff_ns < 0 || o->spare_workers > SPARES_MAX)
+        return -EINVAL;
     if (o->dump_patience_ns < 0 || o->dump_patience_ns > PATIENCE_MAX_NS)
         return -EINVAL;
     if (o->dump_grace_ns < 0 || o->dump_grace_ns > patience_ns(o))
@@ -116,6 +120,8 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     runtime->stack_class = stack_class(stack);
     runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
+    runtime->spares = o->spare_workers == 0 ? SPARES_DEFAULT : o->spare_workers;
+    runtime->handoff_ns = o->handoff_ns == 0 ? HANDOFF_NS : o->handoff_ns;
     runtime->no_yield_ns = settings->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND
                                                       : settings->no_yield_ns;
     runtime->ready_ns = settings->find.ready_ns;

@@ -8,7 +8,9 @@ WEFT_BEGIN
 
 // A runtime's figures. Counters never go down while the runtime lives.
 typedef struct weft_runtime_metrics {
-    unsigned workers;          // worker threads
+    unsigned workers;          // worker threads, spare ones included
+    unsigned workers_running;  // of these, that may run tasks now
+    uint64_t hand_offs;        // times that one gave its place to another
     uint64_t tasks_live;       // tasks that have not ended
     uint64_t tasks_spawned;    // tasks ever started
     uint64_t inject_depth;     // tasks in the shared queue now

@@ -13,6 +13,16 @@ typedef struct weft_runtime_options {
     // Worker threads. Default: the CPUs this process may use, by affinity and
     // cgroup quota; at most 1,024.
     unsigned workers;
+    // The most threads that take the place of workers whose task blocks its
+    // thread. They are started when needed, and kept. Default 64, at most
+    // 1,024.
+    unsigned spare_workers;
+    // A worker whose task has kept it in a system call for this long has its
+    // place taken by a spare one if no other is idle, in nanoseconds; it is
+    // looked for every 10 ms (every half of this, but no less than 1 ms).
+    // WEFT_NEVER: only blocking sections (weft_blocking_run_here) give the
+    // place away. Default 20 ms.
+    int64_t handoff_ns;
     // Bytes of stack of a task whose options name none. Default 64 KiB; at
     // least 16 KiB, at most 1 GiB; rounded up to a power of two.
     size_t stack_size;

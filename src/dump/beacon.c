@@ -137,7 +137,7 @@
     NUMBER("SEGMENT_SLOTS", SEGMENT_SLOTS)                                     \
     NUMBER("TABLE_MAX", TABLE_MAX)                                             \
     NUMBER("RUNTIMES_MAX", RUNTIMES_MAX)                                       \
-    NUMBER("WORKERS_MAX", WORKERS_MAX)                                         \
+    NUMBER("CREW_MAX", CREW_MAX)                                               \
     NUMBER("OBJECT_KIND", OBJECT_KIND(0))                                      \
     NUMBER("QUEUE_CAP", QUEUE_CAP)                                             \
     NUMBER("OBJECT_WORDS_MAX", OBJECT_WORDS_MAX)                               \

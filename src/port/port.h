@@ -301,6 +301,10 @@ void port_alarm_cancel(struct port_alarm *alarm);
 // Nanoseconds of processor time used by a thread of this process; -1: none.
 int64_t port_thread_cpu(int tid);
 
+// Whether a thread of this process sleeps in the kernel, rather than runs or
+// wants to. Where the kernel does not say, true.
+bool port_thread_sleeps(int tid);
+
 // Lets a signal through to the calling thread, or blocks it.
 void port_signal_admit(int number, bool admit);
 

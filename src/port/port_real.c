@@ -544,6 +544,19 @@ int64_t port_thread_cpu(int tid)
     return at.tv_sec * SECOND_NS + at.tv_nsec;
 }
 
+bool port_thread_sleeps(int tid)
+{
+    char path[64];
+    char text[256];
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    if (read_text(path, text, sizeof text) <= 0)
+        return true;
+    const char *name_end = strrchr(text, ')'); // a name may hold anything
+    return name_end == NULL || name_end[1] == '\0' || name_end[2] == 'S' ||
+           name_end[2] == 'D';
+}
+
 void port_signal_admit(int number, bool admit)
 {
     sigset_t set;

@@ -70,7 +70,7 @@ static const struct target_thread *thread_of(const struct far_runtime *far,
 {
     uintptr_t at = picture_slot(&far->picture, slot);
 
-    for (uint32_t i = 0; i < far->runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&far->runtime); i++)
         if ((uintptr_t)load_relaxed(&far->workers[i].current) == at) // a copy's
             return target_thread(far->target,
                                  (int)load_relaxed(&far->workers[i].tid));
@@ -313,7 +313,7 @@ int far_threads_add(struct far_runtime *far)
         far->address + offsetof(struct weft_runtime, blocking.serving);
     size_t room = 0;
 
-    for (uint32_t i = 0; i < far->runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&far->runtime); i++)
         add_worker(far, i);
     int error = add_listed(far, serving, &room, add_pool_thread);
     if (error == 0)

@@ -8,6 +8,7 @@
 
 #include "driver/driver.h"
 #include "sched/blocking.h"
+#include "sched/crew.h"
 #include "sched/idle.h"
 #include "sched/inject.h"
 #include "sched/park.h"
@@ -17,7 +18,9 @@
 #include "task/table.h"
 
 enum {
-    WORKERS_MAX = 1024,
+    WORKERS_MAX = 1024, // that run at once
+    SPARES_MAX = 1024,  // besides
+    CREW_MAX = WORKERS_MAX + SPARES_MAX,
 #ifdef WEFT_EXPLORE
     RUNTIMES_MAX = 1, // each execution's has the same tag
 #else
@@ -71,7 +74,8 @@ enum presence {
 struct worker {
     struct weft_runtime *runtime;
     uint32_t index;
-    struct core *core;              // NULL while lent to a dump
+    struct core *core;              // NULL while lent to a dump, and in a
+                                    // blocking section
     struct port_thread thread;      //
     void *sp;                       // of the loop, while a task runs
     struct fiber fiber;             // of the thread's stack
@@ -79,6 +83,7 @@ struct worker {
     atomic_u64 now;                 // ticks at the last switch; by its worker;
                                     // relaxed: a figure
     bool searching;                 //
+    atomic_u32 duty;                // enum duty; D1 in crew.c
     struct task *shunned;           // parked here last, where tasks migrate
     _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
                                     // release by its worker, for dumps
@@ -131,6 +136,9 @@ struct trace_ops {
     bool (*capture_some)(struct worker *worker);
     // By any thread that gives the slot of an ended task back, under its lock.
     void (*before_release)(struct weft_runtime *runtime, struct task *task);
+    // Before a spare worker's thread is started, by whoever does so: what it
+    // needs to take part. 0 or -ENOMEM.
+    int (*worker_hired)(struct worker *worker);
     // In a worker's thread, before its first task and after its last.
     void (*worker_begins)(struct worker *worker);
     void (*worker_ends)(struct worker *worker);
@@ -158,9 +166,10 @@ struct weft_runtime {
     struct inject inject;
     struct idle idle;
     struct blocking blocking;
-    uint32_t worker_count;
-    struct worker *workers;
-    struct core *cores;
+    struct crew crew;
+    atomic_u32 worker_count; // that have begun; D4 in crew.c
+    struct worker *workers;  // room for crew.room
+    struct core *cores;      //
     uint32_t stack_class;   // default
     uint32_t tag;           // in handles; index into the registry
     atomic_u32 phase;       // enum runtime_phase; S2 in shutdown.c
@@ -190,6 +199,8 @@ struct weft_runtime {
     atomic_u64 dumps_incomplete; //
     char name[WEFT_NAME_MAX];    // settings: written before it starts
     uint32_t max_tasks;          //
+    uint32_t spares;             //
+    int64_t handoff_ns;          // WEFT_NEVER: not by itself
     int64_t no_yield_ns;         //
     int64_t dump_patience_ns;    //
     int64_t dump_grace_ns;       //
@@ -199,6 +210,12 @@ struct weft_runtime {
     int64_t ready_ns;            // for the watchdog's signs
     int64_t asleep_ns;           //
 };
+
+// How many workers there are; those below are made. Any thread.
+static inline uint32_t worker_count(const struct weft_runtime *runtime)
+{
+    return load_acquire(&runtime->worker_count); // crew.c D4
+}
 
 // The worker of the calling thread, NULL in others. The address must not be
 // kept across anything that parks: ask again.
@@ -251,6 +268,14 @@ void sched_arrive(struct task *task);
 // Counts one operation that did not have to wait; yields when a task has had
 // many in a row.
 void sched_spend(void);
+
+// The calling task is about to block its thread, which gives its place to
+// another worker until sched_step_back. False: it has done so already.
+bool sched_step_aside(void);
+
+// After that, perhaps on another thread: the task goes on only in a place. May
+// yield.
+void sched_step_back(void);
 
 // For choices among equals; cheap in a task.
 uint64_t sched_random(void);

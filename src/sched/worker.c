@@ -218,9 +218,35 @@ void sched_spend(void)
 {
     struct worker *worker = worker_self();
 
-    if (worker != NULL && --worker->core->budget == 0)
+    if (worker != NULL && worker->core != NULL && --worker->core->budget == 0)
         sched_leave(worker, load_relaxed(&worker->current), LEAVE_YIELD);
 }
+
+// ---- Blocking in place ----
+
+bool sched_step_aside(void)
+{
+    struct worker *worker = worker_self();
+
+    if (worker->core == NULL)
+        return false;
+    worker->core = NULL; // what it makes ready is for those who run
+    crew_hand_off(worker);
+    return true;
+}
+
+void sched_step_back(void)
+{
+    struct worker *worker = worker_self();
+
+    worker->core = &worker->runtime->cores[worker->index];
+    if (load_relaxed(&worker->duty) == DUTY_RUN || // crew.c D3
+        crew_try_return(worker))
+        return;
+    sched_leave(worker, load_relaxed(&worker->current), LEAVE_YIELD);
+}
+
+// ---- After a task has left ----
 
 static void yielded(struct worker *worker, struct task *task)
 {
@@ -324,6 +350,7 @@ static void run(struct worker *worker, struct task *task)
     switch_enter(&worker->sp, task->sp);
     fiber_enter(&task->top->fiber, &worker->fiber);
 
+    worker->core = core; // it may have parked in a blocking section
     uint64_t now = port_ticks();
     worker_set_now(worker, now);
     if (DUMPS_SERVED)
@@ -393,7 +420,8 @@ static struct task *take_injected(struct worker *worker, uint32_t max)
 static uint32_t injected_share(struct weft_runtime *runtime)
 {
     uint32_t length = load_relaxed(&runtime->inject.length); // only a size
-    uint32_t share = length / runtime->worker_count + 1;
+    uint32_t workers = load_relaxed(&runtime->idle.workers); // a figure
+    uint32_t share = length / (workers > 0 ? workers : 1) + 1;
 
     return share < QUEUE_BATCH ? share : QUEUE_BATCH;
 }
@@ -448,7 +476,7 @@ static struct task *steal_next(struct worker *worker, struct worker *victim,
 static struct task *steal(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
-    uint32_t workers = runtime->worker_count;
+    uint32_t workers = worker_count(runtime);
     uint32_t start = (uint32_t)(random_next(worker->core) % workers);
     struct task *task;
 
@@ -527,7 +555,8 @@ static bool work_anywhere(struct weft_runtime *runtime)
 {
     if (!inject_empty(&runtime->inject))
         return true;
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    uint32_t count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         if (queue_length(&runtime->cores[i].queue) > 0)
             return true;
     return false;
@@ -553,15 +582,15 @@ static void go_out(struct worker *worker)
     store_seq_cst(&worker->presence, PRESENCE_OUT); // rendezvous.c P1
 }
 
-// Sleeps once. While it is out, a dump goes on without it.
-static void sleep_once(struct worker *worker, struct task_list *ret_ready)
+// Sleeps once, in the driver unless that is NULL. While it is out, a dump goes
+// on without it.
+static void sleep_once(struct worker *worker, struct driver *driver,
+                       struct task_list *ret_ready)
 {
-    struct weft_runtime *runtime = worker->runtime;
-
     go_out(worker);
-    if (!meeting_asked(runtime)) {
+    if (!meeting_asked(worker->runtime)) {
         count(&worker->core->parks, 1);
-        park_sleep(&worker->parker, &runtime->driver, ret_ready);
+        park_sleep(&worker->parker, driver, ret_ready);
     }
     come_in(worker);
 }
@@ -582,7 +611,7 @@ static void rest(struct worker *worker)
     look_around(runtime); // idle.c H1
     for (;;) {
         struct task_list ready = {0};
-        sleep_once(worker, &ready);
+        sleep_once(worker, &runtime->driver, &ready);
         bool has_work = ready.count > 0 || ended(runtime);
         sched_schedule_list(runtime, &ready);
         worker->searching = idle_leave(&runtime->idle, worker->index, has_work);
@@ -590,6 +619,19 @@ static void rest(struct worker *worker)
             break;
         count(&worker->core->noop_parks, 1);
     }
+    worker_set_now(worker, port_ticks());
+}
+
+// Its place was given away: takes one that is free, or sleeps as a spare.
+__attribute__((noinline)) static void stand_by(struct worker *worker)
+{
+    struct task_list none = {0};
+
+    end_search(worker);
+    if (!crew_return(worker))
+        while (load_relaxed(&worker->duty) != DUTY_RUN && // crew.c D3
+               !ended(worker->runtime))
+            sleep_once(worker, NULL, &none);
     worker_set_now(worker, port_ticks());
 }
 
@@ -635,6 +677,10 @@ static void work(struct worker *worker)
     struct weft_runtime *runtime = worker->runtime;
 
     while (!ended(runtime)) {
+        if (load_relaxed(&worker->duty) != DUTY_RUN) { // crew.c D3
+            stand_by(worker);
+            continue;
+        }
         struct task *task = find(worker);
         if (task != NULL) {
             end_search(worker);
@@ -656,6 +702,7 @@ void *worker_main(void *arg)
     if (runtime->trace != NULL)
         runtime->trace->worker_begins(worker);
     worker_set_now(worker, port_ticks());
+    crew_join(worker);
     come_in(worker);
     work(worker);
     go_out(worker);
