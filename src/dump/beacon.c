@@ -74,6 +74,7 @@
     PLACE(outsider, task)                                                      \
     PLACE(outsider, deadline_ns)                                               \
     PLACE(outsider, since)                                                     \
+    PLACE(worker, duty)                                                        \
     PLACE(weft_runtime, worker_count)                                          \
     PLACE(weft_runtime, workers)                                               \
     PLACE(weft_runtime, cores)                                                 \

@@ -156,6 +156,7 @@ static void add_running(const struct epoch *epoch, const struct worker *worker,
     uint64_t now = epoch->picture.now;
 
     w->state = WEFT_WORKER_MISSING;
+    w->handed_off = load_relaxed(&worker->duty) == DUTY_AWAY; // a figure
     if (missing->task == NULL || missing->ended)
         return;
     w->task = missing->running.copy.id;

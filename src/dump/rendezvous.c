@@ -264,6 +264,14 @@ static const struct trace_ops ops = {
 
 // ---- Conducting ----
 
+// Whether it is in a task that blocks it, and another has its place: it will
+// hardly come in time.
+static bool is_away(const struct worker *worker)
+{
+    return load_relaxed(&worker->duty) == DUTY_AWAY && // a figure
+           load_acquire(&worker->current) != NULL;     // worker.c C3
+}
+
 // I3, P1. The lock is held.
 static void open_meeting(struct weft_runtime *runtime)
 {
@@ -273,9 +281,13 @@ static void open_meeting(struct weft_runtime *runtime)
     rv->met_ticks = 0;
     store_seq_cst(&runtime->trace_asked, TRACE_MEETING); // P1
     port_barrier_heavy();                                // P1
-    for (uint32_t i = 0; i < runtime->crew.room; i++)
-        if (load_seq_cst(&runtime->workers[i].presence) == PRESENCE_OUT) // P1
+    for (uint32_t i = 0; i < runtime->crew.room; i++) {
+        struct worker *worker = &runtime->workers[i];
+        if (load_seq_cst(&worker->presence) == PRESENCE_OUT) // P1
             barrier_count_away(&rv->barrier, i);
+        else if (is_away(worker))
+            barrier_excuse(&rv->barrier, i);
+    }
 }
 
 // Makes the epoch, and has the workers come.

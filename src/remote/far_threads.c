@@ -147,6 +147,7 @@ static void add_worker(struct far_runtime *far, uint32_t index)
     if (w->task == 0)
         return;
     w->state = WEFT_WORKER_MISSING;
+    w->handed_off = load_relaxed(&worker->duty) == DUTY_AWAY; // a copy's
     w->busy_ns = picture_ago(&far->picture, worker_now(worker));
     if (thread == NULL || !thread->in_call)
         return;
