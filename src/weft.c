@@ -27,6 +27,8 @@ enum {
     STACK_DEFAULT = 64 << 10,
     SPARES_DEFAULT = 64,
     HANDOFF_NS = 20000000,
+    POOL_MAX = 1 << 16,
+    POOL_DEFAULT = 512,
 };
 
 static int64_t patience_ns(const weft_runtime_options *o)
@@ -75,6 +77,8 @@ static int check(const weft_runtime_options *o)
     if (o->max_tasks > TABLE_MAX || o->no_yield_ns < 0)
         return -EINVAL;
     if (o->handoff_ns < 0 || o->spare_workers > SPARES_MAX)
+        return -EINVAL;
+    if (o->blocking_threads > POOL_MAX || o->blocking_keep_ns < 0)
         return -EINVAL;
     if (o->dump_patience_ns < 0 || o->dump_patience_ns > PATIENCE_MAX_NS)
         return -EINVAL;
@@ -131,6 +135,14 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     runtime->capture_signal = capture_signal(o);
     runtime->dump_threads = o->dump_threads;
     runtime->migrates = hostile("WEFT_HOSTILE_MIGRATION", 0) != 0;
+}
+
+static void settle_pool(struct blocking *pool, const weft_runtime_options *o)
+{
+    pool->limit = o->blocking_threads == 0 ? POOL_DEFAULT : o->blocking_threads;
+    pool->queue_limit = o->blocking_queue == 0 ? UINT32_MAX : o->blocking_queue;
+    pool->keep_ns =
+        o->blocking_keep_ns == 0 ? 10 * WEFT_SECOND : o->blocking_keep_ns;
 }
 
 static unsigned workers(const weft_runtime_options *o)
@@ -198,6 +210,7 @@ int weft_runtime_new(const weft_runtime_options *options,
     if (runtime == NULL)
         return -ENOMEM;
     settle(runtime, o, &settings);
+    settle_pool(&runtime->blocking, o);
     int error = start(runtime, o, &settings);
     if (error != 0) {
         free(runtime);
@@ -254,6 +267,58 @@ int weft_runtime_free(weft_runtime *runtime)
     runtime_deinit(runtime);
     free(runtime);
     return 0;
+}
+
+// ---- An end that is not waited for ----
+
+// Who comes last frees it: the thread that ends the runtime, or who waits.
+struct ending {
+    weft_runtime *runtime;
+    atomic_u32 word; // ENDED, LEFT
+};
+
+enum { ENDED = 1, LEFT = 2 };
+
+static void *end_runtime(void *arg)
+{
+    struct ending *ending = arg;
+
+    (void)weft_runtime_free(ending->runtime); // a thread: cannot fail
+    if (or_seq_cst(&ending->word, ENDED) == LEFT)
+        free(ending);
+    else
+        port_futex_wake(&ending->word, 1); // only the address is used
+    return NULL;
+}
+
+static int await_end(struct ending *ending, int64_t deadline_ns)
+{
+    int error = 0;
+
+    while (load_acquire(&ending->word) == 0 && error != -ETIMEDOUT)
+        error = port_futex_wait(&ending->word, 0, deadline_ns);
+    if (or_seq_cst(&ending->word, LEFT) == 0)
+        return -ETIMEDOUT;
+    free(ending);
+    return 0;
+}
+
+int weft_runtime_free_by(weft_runtime *runtime, int64_t deadline_ns)
+{
+    if (worker_self() != NULL)
+        return -EDEADLK;
+    if (runtime == NULL)
+        return 0;
+    struct ending *ending = malloc(sizeof *ending);
+    if (ending == NULL)
+        return -ENOMEM;
+    ending->runtime = runtime;
+    store_relaxed(&ending->word, 0); // not shared yet
+    if (port_thread_start(NULL, "weft-end", end_runtime, ending) != 0) {
+        free(ending);
+        return -EAGAIN;
+    }
+    return await_end(ending, deadline_ns);
 }
 
 int weft_run(const weft_runtime_options *options, weft_task_fn *fn, void *arg,

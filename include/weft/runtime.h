@@ -23,6 +23,13 @@ typedef struct weft_runtime_options {
     // WEFT_NEVER: only blocking sections (weft_blocking_run_here) give the
     // place away. Default 20 ms.
     int64_t handoff_ns;
+    // The pool of weft_blocking_run: the most threads (default 512, at most
+    // 65,536); the most calls that wait for one of them, beyond which a further
+    // one gets -EBUSY (default 0: no limit); and after how long an idle thread
+    // ends, in nanoseconds (default 10 s; WEFT_NEVER: they are kept).
+    uint32_t blocking_threads;
+    uint32_t blocking_queue;
+    int64_t blocking_keep_ns;
     // Bytes of stack of a task whose options name none. Default 64 KiB; at
     // least 16 KiB, at most 1 GiB; rounded up to a power of two.
     size_t stack_size;
@@ -100,6 +107,17 @@ WEFT_API int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn,
 // that none begins any more is up to the caller.
 // Errors: -EDEADLK.
 WEFT_API int weft_runtime_free(weft_runtime *runtime);
+
+// Ends a runtime as weft_runtime_free does, but waits no longer than until the
+// deadline; one in the past does not wait at all. If the end has not come by
+// then, the call returns -ETIMEDOUT, and a thread of its own goes on with it:
+// calls that block (weft_blocking_run) are run to their end, tasks that ignore
+// their cancellation are waited for, and memory is given back only then. In
+// both cases the runtime is no longer the caller's. May be called by threads; a
+// task gets -EDEADLK. NULL is allowed. Blocks the calling thread.
+// Errors: -EDEADLK, -ETIMEDOUT, and -ENOMEM or -EAGAIN (no thread is to be had):
+// then nothing has happened.
+WEFT_API int weft_runtime_free_by(weft_runtime *runtime, int64_t deadline_ns);
 
 // Does it all: new, run, free. The result of fn goes to *ret_result unless
 // that is NULL. May be called by threads. Blocks the calling thread.

@@ -20,6 +20,8 @@ int weft_runtime_metrics_get(const weft_runtime *runtime,
     count = worker_count(runtime);
     for (uint32_t i = 0; i < count; i++)
         spawned += load_acquire(&runtime->cores[i].spawned); // S1
+    uint32_t threads, queued;
+    blocking_count((struct blocking *)&runtime->blocking, &threads, &queued);
     struct lock *lock = (struct lock *)&runtime->inject.lock;
     lock_acquire(lock);
     spawned += runtime->outside;
@@ -33,6 +35,8 @@ int weft_runtime_metrics_get(const weft_runtime *runtime,
         .inject_depth = load_relaxed(&runtime->inject.length),
         .remote_schedules = load_relaxed(&runtime->inject.total),
         .blocking_threads = load_relaxed(&runtime->blocking.started),
+        .blocking_now = threads,
+        .blocking_queued = queued,
         .dumps = load_relaxed(&runtime->dumps_taken),
         .dumps_incomplete = load_relaxed(&runtime->dumps_incomplete),
     };

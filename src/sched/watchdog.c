@@ -100,7 +100,7 @@ static bool is_stuck(const struct worker *worker, int64_t longer_ns)
 }
 
 // A worker that has run one task for handoff_ns, while nobody sleeps who would
-// come for what it keeps.
+// come for what it keeps: those who are busy do, once it is in the shared queue.
 static void free_from(struct dog *dog, struct worker *worker)
 {
     int64_t limit_ns = dog->runtime->handoff_ns;
@@ -110,9 +110,12 @@ static void free_from(struct dog *dog, struct worker *worker)
     if (load_relaxed(&worker->current) == NULL || since >= now || // figures
         port_ticks_to_ns(now - since) < limit_ns)
         return;
-    crew_relieve(worker);
-    if (load_relaxed(&worker->duty) == DUTY_RUN && is_stuck(worker, limit_ns))
-        crew_hand_off(worker); // crew.c D3
+    if (load_relaxed(&worker->duty) == DUTY_RUN && // crew.c D3
+        is_stuck(worker, limit_ns))
+        crew_hand_off(worker);
+    else if (load_relaxed(&worker->duty) != DUTY_RUN ||          // figures
+             load_relaxed(&dog->runtime->idle.workers) > 1)
+        crew_relieve(worker);
 }
 
 static void look_at_workers(struct dog *dog)
