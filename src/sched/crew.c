@@ -137,6 +137,11 @@ void crew_end(struct weft_runtime *runtime)
     lock_acquire(&crew->hiring);
     crew->ended = true;
     lock_release(&crew->hiring);
+    lock_acquire(&runtime->inject.lock);
+    for (uint32_t i = 0; i < crew->hired; i++)
+        if (load_relaxed(&runtime->workers[i].duty) == DUTY_RUN)
+            lose_place(&runtime->workers[i]);
+    lock_release(&runtime->inject.lock);
     for (uint32_t i = 0; i < crew->hired; i++)
         park_wake(&runtime->workers[i].parker, &runtime->driver);
     for (uint32_t i = 0; i < crew->hired; i++)

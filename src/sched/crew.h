@@ -34,7 +34,8 @@ void crew_deinit(struct crew *crew);
 // be ended.
 bool crew_start(struct weft_runtime *runtime);
 
-// Starts no more, and waits for those that there are; the runtime has ended.
+// Takes all places, starts no more threads, and waits for those that there are:
+// the runtime has ended.
 void crew_end(struct weft_runtime *runtime);
 
 // By a worker's thread as it begins: it is there. D4.

@@ -405,7 +405,7 @@ static void hand_over(struct worker *worker, struct task *task)
 void task_finish(struct worker *worker, struct task *task)
 {
     struct weft_runtime *runtime = worker->runtime;
-    struct core *core = worker->core;
+    struct core *core = &runtime->cores[worker->index];
 
     check_end(task);
     free_labels(task);

@@ -94,9 +94,9 @@ void sched_notify(struct weft_runtime *runtime)
 
 // The newest goes into `next`; the one it displaces into the queue, where
 // others may take it, so one of them is told.
-static void schedule_next(struct worker *worker, struct task *task)
+static void schedule_next(struct worker *worker, struct core *core,
+                          struct task *task)
 {
-    struct core *core = worker->core;
     struct task *before = load_relaxed(&core->next); // NULL is stable: C1
 
     if (before == NULL) {
@@ -135,7 +135,7 @@ void sched_schedule(struct task *task)
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL && !migrates(worker->runtime)) {
         note_woken(task, worker_now(worker));
-        schedule_next(worker, task);
+        schedule_next(worker, worker->core, task);
         return;
     }
     struct task_list one = {0};
@@ -248,10 +248,9 @@ void sched_step_back(void)
 
 // ---- After a task has left ----
 
-static void yielded(struct worker *worker, struct task *task)
+static void yielded(struct worker *worker, struct core *core, struct task *task)
 {
     struct weft_runtime *runtime = worker->runtime;
-    struct core *core = worker->core;
 
     task_set_phase(task, 0, PHASE_READY);
     // Whoever was in the queue was announced when it came. Only if that has
@@ -274,7 +273,7 @@ static void check_canceled(struct task *task, uint64_t waiting)
 }
 
 // The task has announced its wait and is saved now; or was fired meanwhile.
-static void parked(struct worker *worker, struct task *task)
+static void parked(struct worker *worker, struct core *core, struct task *task)
 {
     uint64_t word = load_relaxed(&task->state); // a guess: the CAS orders
     uint64_t waiting = (word & ~UINT64_C(0xff)) | PHASE_WAITING;
@@ -288,7 +287,7 @@ static void parked(struct worker *worker, struct task *task)
     }
     word = load_acquire(&task->state); // task.h P1: FIRED, so ours again
     task_set_phase(task, STATE_OUTCOME(word), PHASE_READY);
-    schedule_next(worker, task);
+    schedule_next(worker, core, task);
 }
 
 // C3: says what it is about to run; then what is asked for.
@@ -350,7 +349,6 @@ static void run(struct worker *worker, struct task *task)
     switch_enter(&worker->sp, task->sp);
     fiber_enter(&task->top->fiber, &worker->fiber);
 
-    worker->core = core; // it may have parked in a blocking section
     uint64_t now = port_ticks();
     worker_set_now(worker, now);
     if (DUMPS_SERVED)
@@ -359,10 +357,10 @@ static void run(struct worker *worker, struct task *task)
     count(&core->runs, 1);
     switch (worker->leaving) {
     case LEAVE_YIELD:
-        yielded(worker, task);
+        yielded(worker, core, task);
         break;
     case LEAVE_PARK:
-        parked(worker, task);
+        parked(worker, core, task);
         break;
     case LEAVE_DONE:
         task_finish(worker, task);
@@ -622,17 +620,22 @@ static void rest(struct worker *worker)
     worker_set_now(worker, port_ticks());
 }
 
-// Its place was given away: takes one that is free, or sleeps as a spare.
-__attribute__((noinline)) static void stand_by(struct worker *worker)
+// Its place was given away: takes one that is free, or sleeps as a spare until
+// it gets one. False: the runtime has ended.
+__attribute__((noinline)) static bool stand_by(struct worker *worker)
 {
+    struct weft_runtime *runtime = worker->runtime;
     struct task_list none = {0};
 
+    worker->core = &runtime->cores[worker->index]; // it may have parked in a
+                                                   // blocking section
     end_search(worker);
-    if (!crew_return(worker))
+    if (!ended(runtime) && !crew_return(worker))
         while (load_relaxed(&worker->duty) != DUTY_RUN && // crew.c D3
-               !ended(worker->runtime))
+               !ended(runtime))
             sleep_once(worker, NULL, &none);
     worker_set_now(worker, port_ticks());
+    return !ended(runtime);
 }
 
 // ---- The loop ----
@@ -674,13 +677,8 @@ static struct task *find(struct worker *worker)
 
 static void work(struct worker *worker)
 {
-    struct weft_runtime *runtime = worker->runtime;
-
-    while (!ended(runtime)) {
-        if (load_relaxed(&worker->duty) != DUTY_RUN) { // crew.c D3
-            stand_by(worker);
-            continue;
-        }
+    // crew.c D3; at the end nobody has a place.
+    while (load_relaxed(&worker->duty) == DUTY_RUN || stand_by(worker)) {
         struct task *task = find(worker);
         if (task != NULL) {
             end_search(worker);
