@@ -124,6 +124,7 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     runtime->stack_class = stack_class(stack);
     runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
+    runtime->follows_cpus = o->workers == 0;
     runtime->spares = o->spare_workers == 0 ? SPARES_DEFAULT : o->spare_workers;
     runtime->handoff_ns = o->handoff_ns == 0 ? HANDOFF_NS : o->handoff_ns;
     runtime->no_yield_ns = settings->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND

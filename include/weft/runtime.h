@@ -10,8 +10,12 @@ WEFT_BEGIN
 typedef struct weft_runtime_options {
     size_t size;      // sizeof(weft_runtime_options)
     const char *name; // shown in dumps; copied; default: "weft"
-    // Worker threads. Default: the CPUs this process may use, by affinity and
-    // cgroup quota; at most 1,024.
+    // How many tasks run at once: so many worker threads there are at first, at
+    // most 1,024. Default: the CPUs this process may use, by affinity and the
+    // quotas of its cgroups (version 2), rounded up. They are counted anew once
+    // a second, by the affinity of weft's own threads, and workers added and
+    // retired accordingly; never are there more than at the start and
+    // spare_workers together.
     unsigned workers;
     // The most threads that take the place of workers whose task blocks its
     // thread. They are started when needed, and kept. Default 64, at most

@@ -146,9 +146,26 @@ static void handle(int number, siginfo_t *info, void *context)
 
 // ---- Installing ----
 
+// Held over a fork: the child finds it done, or not begun.
+static struct lock once;
+
+static void hold_once(void)
+{
+    lock_acquire(&once);
+}
+
+static void let_go_once(void)
+{
+    lock_release(&once);
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(hold_once, let_go_once, let_go_once); // as limbo.c
+}
+
 static void install(void)
 {
-    static struct lock once;
     static bool done; // under once
     struct sigaction action = {
         .sa_sigaction = handle,

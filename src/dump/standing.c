@@ -324,11 +324,28 @@ static bool read_simulated(struct standing *s)
 
 // ---- Signalling ----
 
+// Held over a fork: the child finds it done, or not begun.
+static struct lock once;
+
+static void hold_once(void)
+{
+    lock_acquire(&once);
+}
+
+static void let_go_once(void)
+{
+    lock_release(&once);
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(hold_once, let_go_once, let_go_once); // as limbo.c
+}
+
 // Once for each signal, when somebody is to be interrupted by it for the first
 // time. `before` first: one may come at once.
 static void install(int number)
 {
-    static struct lock once;
     static bool done[SIGNALS]; // under once
     struct sigaction action = {
         .sa_sigaction = handle,

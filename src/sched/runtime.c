@@ -68,6 +68,17 @@ uint32_t runtime_count(void)
     return count;
 }
 
+void runtime_forget_all(void)
+{
+    for (uint32_t tag = 1; tag <= RUNTIMES_MAX; tag++) { // R1, R2: one thread
+        store_relaxed(&runtime_registry[tag], NULL);
+        store_relaxed(&opened[tag], 0);
+        store_relaxed(&inside[tag], 0);
+        store_relaxed(&taken[tag], 0);
+        store_relaxed(&task_epochs[tag], 0);
+    }
+}
+
 struct weft_runtime *runtime_of(const struct task *task)
 {
     // Relaxed: whoever has the task is ordered after its spawn, and so after

@@ -200,6 +200,7 @@ struct weft_runtime {
     char name[WEFT_NAME_MAX];    // settings: written before it starts
     uint32_t max_tasks;          //
     uint32_t spares;             //
+    bool follows_cpus;           // as many places as processors are allowed
     int64_t handoff_ns;          // WEFT_NEVER: not by itself
     int64_t no_yield_ns;         //
     int64_t dump_patience_ns;    //
@@ -220,6 +221,11 @@ static inline uint32_t worker_count(const struct weft_runtime *runtime)
 // The worker of the calling thread, NULL in others. The address must not be
 // kept across anything that parks: ask again.
 struct worker *worker_self(void);
+
+// In a forked child: its only thread is no worker, whatever it was before, and
+// there are no runtimes.
+void worker_forget(void);
+void runtime_forget_all(void);
 
 // The task that the calling thread runs, or NULL.
 struct task *task_self(void);
@@ -325,7 +331,8 @@ int task_spawn(const weft_task_options *options, weft_task_fn *fn, void *arg,
 // reused; if it is reused all the same, nothing happens.
 void task_cancel(struct task *task);
 
-// Called by the worker once a task has left its stack for good.
-void task_finish(struct worker *worker, struct task *task);
+// Called by the worker, whose core it is, once a task has left its stack for
+// good.
+void task_finish(struct worker *worker, struct core *core, struct task *task);
 
 #endif

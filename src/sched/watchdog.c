@@ -7,8 +7,9 @@
 // run the same task since the last tick, and something waits for it; if so it
 // wakes a sleeper, which searches, steals, and then sleeps in the driver. If
 // nobody sleeps, and the task has run for handoff_ns, what waits goes to the
-// shared queue; and if its thread sleeps in a system call, so does its place to
-// a spare worker (crew.c). It ticks seldom while everyone sleeps.
+// shared queue; and if its thread sleeps in a system call, its place goes to a
+// spare worker (crew.c). It ticks seldom while everyone sleeps. Once a second it
+// counts the processors anew.
 //
 // Of a worker that stays inside a task it notes since when its thread has used
 // no processor time. If a dump finds that thread in a system call, and the
@@ -38,6 +39,7 @@ enum {
 };
 
 static const int64_t TELL_EVERY_NS = 1000000000;
+static const int64_t COUNT_EVERY_NS = 1000000000;
 
 // What the watchdog remembers from tick to tick.
 struct dog {
@@ -47,6 +49,7 @@ struct dog {
     int64_t now;
     int64_t moved_at; // when that was last seen
     int64_t told_at;
+    int64_t counted_at; // when the processors were
 };
 
 static void watch_sleep(struct worker *worker)
@@ -218,6 +221,22 @@ static void sleep_until(struct dog *dog, int64_t deadline_ns)
     store_relaxed(&runtime->away_until, port_ticks()); // W2
 }
 
+// How many processors may be used can change while the program runs: then so
+// does the number of places. Beyond the room for workers they are not used.
+static void count_cpus(struct dog *dog)
+{
+    struct weft_runtime *runtime = dog->runtime;
+
+    if (!runtime->follows_cpus || dog->now - dog->counted_at < COUNT_EVERY_NS)
+        return;
+    dog->counted_at = dog->now;
+    uint32_t cpus = port_cpus();
+    if (cpus > runtime->crew.room)
+        cpus = runtime->crew.room;
+    if (cpus != load_relaxed(&runtime->crew.limit)) // a figure: ours alone
+        crew_set_limit(runtime, cpus);
+}
+
 static int64_t tick_ns(const struct weft_runtime *runtime)
 {
     int64_t half = runtime->handoff_ns / 2;
@@ -233,11 +252,12 @@ void *watchdog_main(void *arg)
     struct dog dog = {.runtime = arg, .now = port_now()};
     struct weft_runtime *runtime = arg;
 
-    dog.moved_at = dog.now;
+    dog.moved_at = dog.counted_at = dog.now;
     runtime->began = moment(dog.now);                    // W3
     runtime->looked = runtime->began;                    //
     while (load_relaxed(&runtime->watchdog_stop) == 0) { // only an end
         look_at_workers(&dog);
+        count_cpus(&dog);
         if (runtime->suspect != NULL)
             tell_signs(&dog, idle_all_asleep(&runtime->idle));
         sleep_until(&dog, port_now() + tick_ns(runtime));

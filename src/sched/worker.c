@@ -46,6 +46,11 @@ __attribute__((noinline)) struct worker *worker_self(void)
     return worker;
 }
 
+void worker_forget(void)
+{
+    self = NULL;
+}
+
 struct task *task_self(void)
 {
     struct worker *worker = worker_self();
@@ -363,7 +368,7 @@ static void run(struct worker *worker, struct task *task)
         parked(worker, core, task);
         break;
     case LEAVE_DONE:
-        task_finish(worker, task);
+        task_finish(worker, core, task);
         break;
     }
     // Only now: a meeting that this worker missed finds each task that is
