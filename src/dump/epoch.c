@@ -368,8 +368,8 @@ void epoch_attend(struct epoch *epoch)
         attend_with(epoch, runtime->dump_threads);
     else
         attend_yielding(epoch);
-    missing_take(&epoch->picture, shop->caches[shop->workers],
-                 shop->missing, shop->missing_count,
+    missing_take(&epoch->picture, shop->caches[shop->workers], shop->missing,
+                 shop->missing_count,
                  epoch->asked_ns + runtime->dump_patience_ns);
     missing_capture(&epoch->picture, shop->missing, shop->missing_count);
 }

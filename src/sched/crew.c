@@ -154,7 +154,7 @@ void crew_join(struct worker *worker)
     atomic_u32 *count = &runtime->worker_count;
 
     lock_acquire(&runtime->inject.lock);
-    if (load_relaxed(count) <= worker->index) // under the lock
+    if (load_relaxed(count) <= worker->index)    // under the lock
         store_release(count, worker->index + 1); // D4
     lock_release(&runtime->inject.lock);
 }

@@ -141,8 +141,7 @@ static int alloc_workers(struct weft_runtime *runtime, uint32_t count)
     if (crew_init(&runtime->crew, count, room) != 0)
         return -ENOMEM;
     store_relaxed(&runtime->worker_count, count); // not shared yet
-    runtime->workers =
-        port_reserve(room * sizeof *runtime->workers, 64, false);
+    runtime->workers = port_reserve(room * sizeof *runtime->workers, 64, false);
     runtime->cores = port_reserve(room * sizeof *runtime->cores, 64, false);
     if (runtime->workers == NULL || runtime->cores == NULL)
         return -ENOMEM;

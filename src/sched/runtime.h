@@ -36,8 +36,12 @@ struct core {
     struct queue queue;
     _Atomic(struct task *) next; // C1 in worker.c
     uint32_t tick;
-    uint32_t next_runs; // tasks in a row taken from `next`
-    uint32_t budget;    // operations left until the task must yield
+    uint32_t next_runs;      // tasks in a row taken from `next`
+    uint32_t budget;         // operations left until the task must yield
+    bool in_lap;             // C5 in worker.c
+    uint64_t lap_end;        // the same: an index of the queue
+    uint64_t looked_runs;    // the same: figures at the last look
+    uint64_t looked_spawned; //
     struct stats stats;
     uint64_t random;
     uint64_t id_next;    // ids set aside for spawns here
@@ -170,11 +174,11 @@ struct weft_runtime {
     atomic_u32 worker_count; // that have begun; D4 in crew.c
     struct worker *workers;  // room for crew.room
     struct core *cores;      //
-    uint32_t stack_class;   // default
-    uint32_t tag;           // in handles; index into the registry
-    atomic_u32 phase;       // enum runtime_phase; S2 in shutdown.c
-    atomic_u32 living;      // tasks alive, counted only if max_tasks is below
-                            // the table's: relaxed, a limit
+    uint32_t stack_class;    // default
+    uint32_t tag;            // in handles; index into the registry
+    atomic_u32 phase;        // enum runtime_phase; S2 in shutdown.c
+    atomic_u32 living;       // tasks alive, counted only if max_tasks is below
+                             // the table's: relaxed, a limit
     atomic_u32 visitors;    // threads inside schedule_outside; S3 in shutdown.c
     atomic_u32 finishing;   // S1 in shutdown.c: bumped by a finish while ENDING
     atomic_u64 next_id;     // relaxed: ids need only differ

@@ -45,7 +45,7 @@ static const int64_t COUNT_EVERY_NS = 1000000000;
 struct dog {
     struct weft_runtime *runtime;
     uint64_t runs[CREW_MAX]; // of each core
-    bool moved;                 // some worker has run a task since
+    bool moved;              // some worker has run a task since
     int64_t now;
     int64_t moved_at; // when that was last seen
     int64_t told_at;
@@ -89,7 +89,7 @@ static bool keeps_back(struct dog *dog, uint32_t i)
 // Whether its thread sleeps in a call, and has done nothing else for as long.
 static bool is_stuck(const struct worker *worker, int64_t longer_ns)
 {
-    int tid = (int)load_relaxed(&worker->tid);        // a figure
+    int tid = (int)load_relaxed(&worker->tid);           // a figure
     uint64_t since = load_relaxed(&worker->still_since); // our own
     int64_t cpu = port_thread_cpu(tid);
 
@@ -116,7 +116,7 @@ static void free_from(struct dog *dog, struct worker *worker)
     if (load_relaxed(&worker->duty) == DUTY_RUN && // crew.c D3
         is_stuck(worker, limit_ns))
         crew_hand_off(worker);
-    else if (load_relaxed(&worker->duty) != DUTY_RUN ||          // figures
+    else if (load_relaxed(&worker->duty) != DUTY_RUN || // figures
              load_relaxed(&dog->runtime->idle.workers) > 1)
         crew_relieve(worker);
 }
@@ -243,8 +243,9 @@ static int64_t tick_ns(const struct weft_runtime *runtime)
 
     if (idle_all_asleep(&runtime->idle))
         return TICK_IDLE_NS;
-    return half >= TICK_NS ? TICK_NS : half > TICK_LEAST_NS ? half
-                                                            : TICK_LEAST_NS;
+    return half >= TICK_NS        ? TICK_NS
+           : half > TICK_LEAST_NS ? half
+                                  : TICK_LEAST_NS;
 }
 
 void *watchdog_main(void *arg)

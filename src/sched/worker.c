@@ -15,6 +15,14 @@
 //       before it begins another.
 //   C4  A task that was chosen when a meeting was asked for is in `hand` while
 //       its worker meets; release, so that a leader (acquire) sees its slot.
+//   C5  What waits in the shared queue has waited no less than what is queued
+//       here. While it is more than there is room for, a worker runs in laps: it
+//       takes a share, runs each of it once, and puts what is ready again behind
+//       all others. So nobody's turn comes twice before another's: of 10,000
+//       that yield, on one worker, none waits for more than 10,100 runs of
+//       others. (To make room by moving the oldest of those here, which come
+//       next, let some wait for 38,000 and more.) Not while tasks spawn about
+//       as many as are run: a tree of them would grow as broad as it can.
 //   C2  A task is run with its state set to RUNNING and the count up by one,
 //       before its stack is entered; whatever it left behind is looked at
 //       only after its stack is left (task.h P1).
@@ -420,11 +428,18 @@ static struct task *take_injected(struct worker *worker, uint32_t max)
     return first;
 }
 
-static uint32_t injected_share(struct weft_runtime *runtime)
+// Of the shared queue, for each worker that runs.
+static uint32_t per_worker(struct weft_runtime *runtime)
 {
     uint32_t length = load_relaxed(&runtime->inject.length); // only a size
     uint32_t workers = load_relaxed(&runtime->idle.workers); // a figure
-    uint32_t share = length / (workers > 0 ? workers : 1) + 1;
+
+    return length / (workers > 0 ? workers : 1) + 1;
+}
+
+static uint32_t injected_share(struct weft_runtime *runtime)
+{
+    uint32_t share = per_worker(runtime);
 
     return share < QUEUE_BATCH ? share : QUEUE_BATCH;
 }
@@ -535,6 +550,73 @@ static void poll_driver(struct worker *worker)
     sched_schedule_list(runtime, &ready);
 }
 
+// C5: has the next look come when the lap is over.
+static void look_after_lap(struct core *core)
+{
+    uint64_t left = core->lap_end - load_relaxed(&core->queue.head); // a guess
+    uint32_t interval = core->stats.interval;
+
+    if (left + 1 < interval)
+        core->tick = interval - (uint32_t)left - 1;
+}
+
+// C5: all that is queued here goes behind the shared queue.
+static void give_back(struct weft_runtime *runtime, struct core *core)
+{
+    struct task_list oldest = {0};
+    uint32_t left = queue_length(&core->queue);
+
+    while (oldest.count < left) {
+        uint32_t before = oldest.count;
+        queue_pop_batch(&core->queue, &oldest);
+        if (oldest.count == before)
+            break; // thieves were faster
+    }
+    if (oldest.count == 0)
+        return;
+    inject_push(&runtime->inject, &oldest);
+    sched_notify(runtime);
+}
+
+// C5: whether those that ran since the last look have spawned about as many.
+static bool breeds(struct core *core)
+{
+    uint64_t runs = load_relaxed(&core->runs);       // our own
+    uint64_t spawned = load_relaxed(&core->spawned); // our own
+    bool many =
+        2 * (spawned - core->looked_spawned) >= runs - core->looked_runs;
+
+    core->looked_runs = runs;
+    core->looked_spawned = spawned;
+    return many;
+}
+
+// The shared queue's turn.
+static struct task *take_turn(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct core *core = worker->core;
+    uint32_t room = QUEUE_CAP - queue_length(&core->queue);
+    uint32_t share = injected_share(runtime);
+    bool grows = breeds(core);
+    bool in_lap = core->in_lap;
+
+    core->in_lap = !grows && per_worker(runtime) > room;
+    if (!core->in_lap)
+        return take_injected(worker, share < room ? share : room + 1);
+    struct task *task = NULL;
+    if (!in_lap) {
+        core->lap_end = load_relaxed(&core->queue.tail); // our own
+    } else if ((int64_t)(load_relaxed(&core->queue.head) - core->lap_end) >=
+               0) {
+        give_back(runtime, core);
+        task = take_injected(worker, injected_share(runtime));
+        core->lap_end = load_relaxed(&core->queue.tail); // our own
+    }
+    look_after_lap(core);
+    return task;
+}
+
 // Every so many ticks: events, timers, and the shared queue's turn.
 static struct task *look_elsewhere(struct worker *worker)
 {
@@ -544,11 +626,7 @@ static struct task *look_elsewhere(struct worker *worker)
                  load_relaxed(&core->busy)); // our own
     store_relaxed(&core->mean_run_ns, (uint64_t)core->stats.mean_run_ns);
     poll_driver(worker);
-    // A whole share, not one: tasks that have overflowed while this worker
-    // is never idle would wait for as many looks as there are tasks.
-    uint32_t room = QUEUE_CAP - queue_length(&core->queue);
-    uint32_t share = injected_share(worker->runtime);
-    return take_injected(worker, share < room ? share : room + 1);
+    return take_turn(worker);
 }
 
 // ---- Sleeping ----
