@@ -94,7 +94,6 @@ static void *run(void *arg)
 int main(void)
 {
     struct office office = {.evening = WEFT_EVENT_INIT("evening")};
-    int error = weft_run(NULL, run, &office, NULL);
 
-    return error < 0 || office.error < 0;
+    return weft_run(NULL, run, &office, NULL) < 0 || office.error < 0;
 }

@@ -196,7 +196,8 @@ def run_one(name, test, slowness, prefix):
 
 
 def run_programs(variant, tests, tally):
-    """Parallel ones first, two at a time; then those that want to be alone."""
+    """Parallel ones first, one more at a time than there are processors, for
+    most of them wait a while; then those that want to be alone."""
     prefix = no_randomization() if variant in SANITIZED else []
     done = [0]
 
@@ -206,7 +207,7 @@ def run_programs(variant, tests, tally):
         done[0] += 1
 
     with Heartbeat(lambda: f"{done[0]} of {len(tests)} programs"):
-        with ThreadPoolExecutor(build.JOBS) as pool:
+        with ThreadPoolExecutor(build.JOBS + 1) as pool:
             together = [pool.submit(run_and_count, entry) for entry in tests
                         if entry[1]["is_parallel"]]
             for future in as_completed(together):

@@ -117,7 +117,7 @@ def command(arguments, where):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def search(model, workers, depth, definitions, reach=False):
+def search(model, workers, depth, definitions, reach=False, optimize="-O2"):
     """Returns what Spin's verifier printed."""
     source = os.path.join(HERE, model + ".pml")
     defines = [f"-DWORKERS={workers}"] + ["-D" + d for d in definitions]
@@ -125,7 +125,7 @@ def search(model, workers, depth, definitions, reach=False):
         defines = ["-o3", "-Dd_step=atomic"] + defines
     with tempfile.TemporaryDirectory() as where:
         for step in (["spin", *defines, "-a", source],
-                     ["cc", "-O2", "-w", "-DSAFETY", "-DCOLLAPSE",
+                     ["cc", optimize, "-w", "-DSAFETY", "-DCOLLAPSE",
                       "-o", "pan", "pan.c"]):
             done = command(step, where)
             if done.returncode != 0:
@@ -175,7 +175,8 @@ def check_reach(model, workers, definitions):
 
 
 def check_broken(model, workers, definitions):
-    output = search(model, workers, 1000000, definitions.split())
+    output = search(model, workers, 1000000, definitions.split(),
+                    optimize="-O0")  # an error is near: compiling is the cost
     match = re.search(r"pan:\d+: (assertion violated|invalid end state).*",
                       output)
     if match is None:
