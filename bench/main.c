@@ -31,6 +31,7 @@ static const struct {
     {"cond-pingpong", bench_cond_pingpong},
     {"barrier", bench_barrier},
     {"once", bench_once},
+    {"blocking", bench_blocking},
     {"waitgroup", bench_waitgroup},
     {"select-ready", bench_select_ready},
     {"select-pingpong", bench_select_pingpong},

@@ -271,6 +271,9 @@ int weft_runtime_free(weft_runtime *runtime)
 }
 
 // ---- An end that is not waited for ----
+//
+//   E1  Each of the two sets its bit of `word`, once it is done with all else:
+//       seq_cst, so exactly one finds the other's there, and frees it.
 
 // Who comes last frees it: the thread that ends the runtime, or who waits.
 struct ending {
@@ -284,8 +287,8 @@ static void *end_runtime(void *arg)
 {
     struct ending *ending = arg;
 
-    (void)weft_runtime_free(ending->runtime); // a thread: cannot fail
-    if (or_seq_cst(&ending->word, ENDED) == LEFT)
+    (void)weft_runtime_free(ending->runtime);     // a thread: cannot fail
+    if (or_seq_cst(&ending->word, ENDED) == LEFT) // E1
         free(ending);
     else
         port_futex_wake(&ending->word, 1); // only the address is used
@@ -296,9 +299,9 @@ static int await_end(struct ending *ending, int64_t deadline_ns)
 {
     int error = 0;
 
-    while (load_acquire(&ending->word) == 0 && error != -ETIMEDOUT)
+    while (load_acquire(&ending->word) == 0 && error != -ETIMEDOUT) // E1
         error = port_futex_wait(&ending->word, 0, deadline_ns);
-    if (or_seq_cst(&ending->word, LEFT) == 0)
+    if (or_seq_cst(&ending->word, LEFT) == 0) // E1
         return -ETIMEDOUT;
     free(ending);
     return 0;

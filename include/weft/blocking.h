@@ -20,15 +20,16 @@ WEFT_BEGIN
 WEFT_API int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result);
 
 // Runs fn(arg) here and now, in the calling task, though it blocks the thread:
-// another worker runs the other tasks meanwhile, so fn may block for as long as
-// it likes. Cheaper than weft_blocking_run where fn is short, and fn is still in
-// the task: it may use task-local values, its name, what it has locked, and all
-// calls of weft's; one that parks ends the section early, and what follows it
-// runs like any other code. Its result goes to *ret_result unless that is NULL.
-// Where no thread is to be had, other workers, if there are any, run the tasks
-// that wait for this one's. Afterwards the task goes on when a worker's place is
-// free, and so may yield. Sections may be nested: the outermost counts. A cancel
-// does not end fn. May be called by tasks.
+// another worker runs the other tasks meanwhile, so fn may block for as long
+// as it likes. fn is still in the task: it may use task-local values, what it
+// has locked, and all calls of weft's. One that parks ends the section early:
+// what follows it runs like any other code. The result goes to *ret_result
+// unless that is NULL. Where no more threads are to be had (spare_workers of
+// weft_runtime_options, or the system's limit), the other workers, if there are
+// any, run what waited for this one. Afterwards the task goes on once a
+// worker's place is free, and so may yield and go on in another thread.
+// Sections may be nested: the outermost counts. A cancel does not end fn. May
+// be called by tasks.
 // Errors: -EINVAL (no fn), -EPERM (not a task).
 WEFT_API int weft_blocking_run_here(weft_task_fn *fn, void *arg,
                                     void **ret_result);

@@ -119,8 +119,8 @@ WEFT_API int weft_runtime_free(weft_runtime *runtime);
 // their cancellation are waited for, and memory is given back only then. In
 // both cases the runtime is no longer the caller's. May be called by threads; a
 // task gets -EDEADLK. NULL is allowed. Blocks the calling thread.
-// Errors: -EDEADLK, -ETIMEDOUT, and -ENOMEM or -EAGAIN (no thread is to be had):
-// then nothing has happened.
+// Errors: -EDEADLK, -ETIMEDOUT, and -ENOMEM or -EAGAIN (no thread is to be
+// had): then nothing has happened.
 WEFT_API int weft_runtime_free_by(weft_runtime *runtime, int64_t deadline_ns);
 
 // Does it all: new, run, free. The result of fn goes to *ret_result unless

@@ -8,8 +8,8 @@
 // wakes a sleeper, which searches, steals, and then sleeps in the driver. If
 // nobody sleeps, and the task has run for handoff_ns, what waits goes to the
 // shared queue; and if its thread sleeps in a system call, its place goes to a
-// spare worker (crew.c). It ticks seldom while everyone sleeps. Once a second it
-// counts the processors anew.
+// spare worker (crew.c). It ticks seldom while everyone sleeps. Once a second
+// it counts the processors anew.
 //
 // Of a worker that stays inside a task it notes since when its thread has used
 // no processor time. If a dump finds that thread in a system call, and the
@@ -103,7 +103,7 @@ static bool is_stuck(const struct worker *worker, int64_t longer_ns)
 }
 
 // A worker that has run one task for handoff_ns, while nobody sleeps who would
-// come for what it keeps: those who are busy do, once it is in the shared queue.
+// come for what it keeps: those who are busy do, from the shared queue.
 static void free_from(struct dog *dog, struct worker *worker)
 {
     int64_t limit_ns = dog->runtime->handoff_ns;

@@ -16,11 +16,11 @@
 //   C4  A task that was chosen when a meeting was asked for is in `hand` while
 //       its worker meets; release, so that a leader (acquire) sees its slot.
 //   C5  What waits in the shared queue has waited no less than what is queued
-//       here. While it is more than there is room for, a worker runs in laps: it
-//       takes a share, runs each of it once, and puts what is ready again behind
-//       all others. So nobody's turn comes twice before another's: of 10,000
-//       that yield, on one worker, none waits for more than 10,100 runs of
-//       others. (To make room by moving the oldest of those here, which come
+//       here. While it is more than there is room for, a worker runs in laps:
+//       it takes a share, runs each of it once, and puts what is ready again
+//       behind all others. So nobody's turn comes twice before another's: of
+//       10,000 that yield, on one worker, none waits for more than 10,100 runs
+//       of others. (To make room by moving the oldest of those here, which come
 //       next, let some wait for 38,000 and more.) Not while tasks spawn about
 //       as many as are run: a tree of them would grow as broad as it can.
 //   C2  A task is run with its state set to RUNNING and the count up by one,

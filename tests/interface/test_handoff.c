@@ -35,7 +35,7 @@ static weft_runtime_metrics metrics(void)
     return found;
 }
 
-// ---- A pipe that blocks whoever reads, until a task behind it has written ----
+// ---- A pipe that blocks who reads until a task behind it has written ----
 
 static int ends[2];
 
