@@ -324,22 +324,17 @@ static bool read_simulated(struct standing *s)
 
 // ---- Signalling ----
 
-// Held over a fork: the child finds it done, or not begun.
 static struct lock once;
 
-static void hold_once(void)
+// A forked child has none of the threads that may have held it.
+static void forget(void)
 {
-    lock_acquire(&once);
-}
-
-static void let_go_once(void)
-{
-    lock_release(&once);
+    once = (struct lock){0};
 }
 
 __attribute__((constructor)) static void announce_forks(void)
 {
-    (void)port_at_fork(hold_once, let_go_once, let_go_once); // as limbo.c
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
 }
 
 // Once for each signal, when somebody is to be interrupted by it for the first

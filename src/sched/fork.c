@@ -3,7 +3,10 @@
 // The child has one thread, and no runtime: those of its parent are forgotten,
 // with their memory, which is of no use without their threads. Handles of
 // theirs lead nowhere. It may make a runtime of its own; each file with state
-// of the whole process has a hook by which that is as at first.
+// of the whole process has a hook by which that is as at first. The hooks make
+// the child's locks new, rather than hold them over the fork: a dump may keep
+// one for seconds, and a step before each fork would make a simulation's second
+// run another one than its first.
 //
 // Stacks are not inherited (port.h): with a million of them fork would take a
 // quarter of a second. But the child goes on upon the stack of the task that
