@@ -20,6 +20,7 @@ void bench_event(const struct settings *settings);
 void bench_cond_pingpong(const struct settings *settings);
 void bench_barrier(const struct settings *settings);
 void bench_once(const struct settings *settings);
+void bench_blocking(const struct settings *settings);
 void bench_waitgroup(const struct settings *settings);
 void bench_scope(const struct settings *settings);
 void bench_scope_next(const struct settings *settings);

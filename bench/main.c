@@ -33,6 +33,7 @@ static const struct {
     {"cond-pingpong", bench_cond_pingpong},
     {"barrier", bench_barrier},
     {"once", bench_once},
+    {"blocking", bench_blocking},
     {"waitgroup", bench_waitgroup},
     {"scope", bench_scope},
     {"scope-next", bench_scope_next},

@@ -184,6 +184,56 @@ static void contended_with(const struct settings *settings, unsigned tasks)
     bench_peers(settings, &point);
 }
 
+// ---- Calls that block, made without blocking a worker ----
+
+struct way {
+    const char *name;
+    int (*run)(weft_task_fn *fn, void *arg, void **ret_result);
+};
+
+static const struct way ways[] = {
+    {"here", weft_blocking_run_here},
+    {"pool", weft_blocking_run},
+};
+
+static void *call_nothing(void *arg)
+{
+    return arg;
+}
+
+static void *call_often(void *arg)
+{
+    struct doer *doer = arg;
+    const struct way *way = doer->shared;
+
+    while (way->run(call_nothing, NULL, NULL) == 0)
+        doer_count(doer);
+    bench_fail("blocking: a call has failed");
+}
+
+static void run_blocking(const struct point *point, double *ret_values)
+{
+    ret_values[0] =
+        steady_ns((unsigned)point_number(point, "workers"), 1, call_often,
+                  (void *)(uintptr_t)&ways[point_number(point, "pool")]);
+}
+
+// What a call costs that has nothing to do.
+void bench_blocking(const struct settings *settings)
+{
+    for (unsigned pool = 0; pool < 2; pool++) {
+        struct point point = {
+            .names = {"blocking"},
+            .unit = "ns",
+            .params = {{"pool", pool, NULL},
+                       {"workers", settings->workers, NULL}},
+            .runs = 5,
+            .run = run_blocking,
+        };
+        bench_measure(settings, &point);
+    }
+}
+
 void bench_mutex_contended(const struct settings *settings)
 {
     contended_with(settings, settings->workers);

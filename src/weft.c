@@ -25,6 +25,10 @@ enum {
     PATIENCE_MAX_NS = 250000000,
     GRACE_NS = 5000000,
     STACK_DEFAULT = 64 << 10,
+    SPARES_DEFAULT = 64,
+    HANDOFF_NS = 20000000,
+    POOL_MAX = 1 << 16,
+    POOL_DEFAULT = 512,
 };
 
 static int64_t patience_ns(const weft_runtime_options *o)
@@ -72,6 +76,10 @@ static int check(const weft_runtime_options *o)
         return -EINVAL;
     if (o->max_tasks > TABLE_MAX || o->no_yield_ns < 0)
         return -EINVAL;
+    if (o->handoff_ns < 0 || o->spare_workers > SPARES_MAX)
+        return -EINVAL;
+    if (o->blocking_threads > POOL_MAX || o->blocking_keep_ns < 0)
+        return -EINVAL;
     if (o->dump_patience_ns < 0 || o->dump_patience_ns > PATIENCE_MAX_NS)
         return -EINVAL;
     if (o->dump_grace_ns < 0 || o->dump_grace_ns > patience_ns(o))
@@ -116,6 +124,9 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     memcpy(runtime->name, name, strnlen(name, WEFT_NAME_MAX - 1));
     runtime->stack_class = stack_class(stack);
     runtime->max_tasks = o->max_tasks == 0 ? TABLE_MAX : o->max_tasks;
+    runtime->follows_cpus = o->workers == 0;
+    runtime->spares = o->spare_workers == 0 ? SPARES_DEFAULT : o->spare_workers;
+    runtime->handoff_ns = o->handoff_ns == 0 ? HANDOFF_NS : o->handoff_ns;
     runtime->no_yield_ns = settings->no_yield_ns == 0 ? 250 * WEFT_MILLISECOND
                                                       : settings->no_yield_ns;
     runtime->ready_ns = settings->find.ready_ns;
@@ -125,6 +136,14 @@ static void settle(struct weft_runtime *runtime, const weft_runtime_options *o,
     runtime->capture_signal = capture_signal(o);
     runtime->dump_threads = o->dump_threads;
     runtime->migrates = hostile("WEFT_HOSTILE_MIGRATION", 0) != 0;
+}
+
+static void settle_pool(struct blocking *pool, const weft_runtime_options *o)
+{
+    pool->limit = o->blocking_threads == 0 ? POOL_DEFAULT : o->blocking_threads;
+    pool->queue_limit = o->blocking_queue == 0 ? UINT32_MAX : o->blocking_queue;
+    pool->keep_ns =
+        o->blocking_keep_ns == 0 ? 10 * WEFT_SECOND : o->blocking_keep_ns;
 }
 
 static unsigned workers(const weft_runtime_options *o)
@@ -192,6 +211,7 @@ int weft_runtime_new(const weft_runtime_options *options,
     if (runtime == NULL)
         return -ENOMEM;
     settle(runtime, o, &settings);
+    settle_pool(&runtime->blocking, o);
     int error = start(runtime, o, &settings);
     if (error != 0) {
         free(runtime);
@@ -248,6 +268,61 @@ int weft_runtime_free(weft_runtime *runtime)
     runtime_deinit(runtime);
     free(runtime);
     return 0;
+}
+
+// ---- An end that is not waited for ----
+//
+//   E1  Each of the two sets its bit of `word`, once it is done with all else:
+//       seq_cst, so exactly one finds the other's there, and frees it.
+
+// Who comes last frees it: the thread that ends the runtime, or who waits.
+struct ending {
+    weft_runtime *runtime;
+    atomic_u32 word; // ENDED, LEFT
+};
+
+enum { ENDED = 1, LEFT = 2 };
+
+static void *end_runtime(void *arg)
+{
+    struct ending *ending = arg;
+
+    (void)weft_runtime_free(ending->runtime);     // a thread: cannot fail
+    if (or_seq_cst(&ending->word, ENDED) == LEFT) // E1
+        free(ending);
+    else
+        port_futex_wake(&ending->word, 1); // only the address is used
+    return NULL;
+}
+
+static int await_end(struct ending *ending, int64_t deadline_ns)
+{
+    int error = 0;
+
+    while (load_acquire(&ending->word) == 0 && error != -ETIMEDOUT) // E1
+        error = port_futex_wait(&ending->word, 0, deadline_ns);
+    if (or_seq_cst(&ending->word, LEFT) == 0) // E1
+        return -ETIMEDOUT;
+    free(ending);
+    return 0;
+}
+
+int weft_runtime_free_by(weft_runtime *runtime, int64_t deadline_ns)
+{
+    if (worker_self() != NULL)
+        return -EDEADLK;
+    if (runtime == NULL)
+        return 0;
+    struct ending *ending = malloc(sizeof *ending);
+    if (ending == NULL)
+        return -ENOMEM;
+    ending->runtime = runtime;
+    store_relaxed(&ending->word, 0); // not shared yet
+    if (port_thread_start(NULL, "weft-end", end_runtime, ending) != 0) {
+        free(ending);
+        return -EAGAIN;
+    }
+    return await_end(ending, deadline_ns);
 }
 
 int weft_run(const weft_runtime_options *options, weft_task_fn *fn, void *arg,

@@ -112,7 +112,7 @@ class Runtime:
     def workers(self):
         """(index, tid, address of the slot that it runs or 0) of each."""
         count = self.get("worker_count")
-        if count > self.beacon.number("WORKERS_MAX"):
+        if count > self.beacon.number("CREW_MAX"):
             raise Problem("weft: the number of workers is damaged")
         size = self.beacon.size("worker")
         raw = read(self.get("workers"), count * size, "the workers")

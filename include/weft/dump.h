@@ -205,6 +205,8 @@ typedef struct weft_dump_worker {
     enum weft_worker_state state;
     uint64_t task;               // id of the task it runs, or 0
     int64_t busy_ns;             // for how long it has run that task
+    bool handed_off;             // another worker has its place, while it is
+                                 // in that task
     uint32_t queued;             // tasks in its queue
     bool in_syscall;             // missing, and its task sat in a system call:
     long syscall;                //   the call's number

@@ -8,12 +8,16 @@ WEFT_BEGIN
 
 // A runtime's figures. Counters never go down while the runtime lives.
 typedef struct weft_runtime_metrics {
-    unsigned workers;          // worker threads
+    unsigned workers;          // worker threads, spare ones included
+    unsigned workers_running;  // of these, that may run tasks now
+    uint64_t hand_offs;        // times that one gave its place to another
     uint64_t tasks_live;       // tasks that have not ended
     uint64_t tasks_spawned;    // tasks ever started
     uint64_t inject_depth;     // tasks in the shared queue now
     uint64_t remote_schedules; // tasks put there from outside the workers
-    uint64_t blocking_threads; // threads started for blocking calls
+    uint64_t blocking_threads; // threads ever started for blocking calls
+    uint64_t blocking_now;     // of these, alive now
+    uint64_t blocking_queued;  // blocking calls that no thread has begun yet
     uint64_t dumps;            // dumps taken
     uint64_t dumps_incomplete; // of these, without a worker that did not come
 } weft_runtime_metrics;

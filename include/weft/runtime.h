@@ -10,9 +10,30 @@ WEFT_BEGIN
 typedef struct weft_runtime_options {
     size_t size;      // sizeof(weft_runtime_options)
     const char *name; // shown in dumps; copied; default: "weft"
-    // Worker threads. Default: the CPUs this process may use, by affinity and
-    // cgroup quota; at most 1,024.
+    // How many tasks run at once: so many worker threads there are at first, at
+    // most 1,024. Default: the CPUs this process may use, by affinity and the
+    // quotas of its cgroups (version 2), rounded up. They are counted anew once
+    // a second, by the affinity of weft's own threads, and workers added and
+    // retired accordingly; never are there more than at the start and
+    // spare_workers together.
     unsigned workers;
+    // The most threads that take the place of workers whose task blocks its
+    // thread. They are started when needed, and kept. Default 64, at most
+    // 1,024.
+    unsigned spare_workers;
+    // A worker whose task has kept it in a system call for this long has its
+    // place taken by a spare one if no other is idle, in nanoseconds; it is
+    // looked for every 10 ms (every half of this, but no less than 1 ms).
+    // WEFT_NEVER: only blocking sections (weft_blocking_run_here) give the
+    // place away. Default 20 ms.
+    int64_t handoff_ns;
+    // The pool of weft_blocking_run: the most threads (default 512, at most
+    // 65,536); the most calls that wait for one of them, beyond which a further
+    // one gets -EBUSY (default 0: no limit); and after how long an idle thread
+    // ends, in nanoseconds (default 10 s; WEFT_NEVER: they are kept).
+    uint32_t blocking_threads;
+    uint32_t blocking_queue;
+    int64_t blocking_keep_ns;
     // Bytes of stack of a task whose options name none. Default 64 KiB; at
     // least 16 KiB, at most 1 GiB; rounded up to a power of two.
     size_t stack_size;
@@ -90,6 +111,17 @@ WEFT_API int weft_runtime_run(weft_runtime *runtime, weft_task_fn *fn,
 // that none begins any more is up to the caller.
 // Errors: -EDEADLK.
 WEFT_API int weft_runtime_free(weft_runtime *runtime);
+
+// Ends a runtime as weft_runtime_free does, but waits no longer than until the
+// deadline; one in the past does not wait at all. If the end has not come by
+// then, the call returns -ETIMEDOUT, and a thread of its own goes on with it:
+// calls that block (weft_blocking_run) are run to their end, tasks that ignore
+// their cancellation are waited for, and memory is given back only then. In
+// both cases the runtime is no longer the caller's. May be called by threads; a
+// task gets -EDEADLK. NULL is allowed. Blocks the calling thread.
+// Errors: -EDEADLK, -ETIMEDOUT, and -ENOMEM or -EAGAIN (no thread is to be
+// had): then nothing has happened.
+WEFT_API int weft_runtime_free_by(weft_runtime *runtime, int64_t deadline_ns);
 
 // Does it all: new, run, free. The result of fn goes to *ret_result unless
 // that is NULL. May be called by threads. Blocks the calling thread.

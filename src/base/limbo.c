@@ -18,6 +18,21 @@ static struct lock lock;      // guards all, save that anyone loads the count
 static atomic_u32 open_count; // P1
 static struct grave *graves;
 
+// A forked child has none of the threads that captured.
+static void forget(void)
+{
+    lock = (struct lock){0};
+    store_relaxed(&open_count, 0); // there is but one thread
+    graves = NULL;
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    // Fails for want of memory alone; then fork_prepare hardly gets any, and
+    // no runtime starts.
+    (void)port_at_fork(NULL, NULL, forget);
+}
+
 void limbo_free(struct grave *grave, void *memory)
 {
     bool wait = load_relaxed(&open_count) > 0; // P1

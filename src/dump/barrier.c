@@ -4,7 +4,8 @@
 //       open, both only of this meeting: begin sets every place to AWAITED.
 //   I2  The meeting closes once, by whoever completes it or by the first whose
 //       time is up, under the lock: `open` falls, `started` moves, and exactly
-//       that one leads. Who had not come is MISSING.
+//       that one leads. Who had not come is MISSING; for an EXCUSED one the
+//       meeting has not waited.
 //   I3  A time-out takes its arrival back under the lock before anything else;
 //       so an arrival is never counted for someone who has left. If `started`
 //       has moved meanwhile, the time-out came too late: it is a pass.
@@ -54,11 +55,18 @@ void barrier_count_away(struct barrier *barrier, uint32_t who)
     barrier->away++;
 }
 
+void barrier_excuse(struct barrier *barrier, uint32_t who)
+{
+    barrier->places[who] = PLACE_EXCUSED;
+    barrier->away++;
+}
+
 // I2. The lock is held.
 static void close_meeting(struct barrier *barrier)
 {
     for (uint32_t i = 0; i < barrier->count; i++)
-        if (barrier->places[i] == PLACE_AWAITED)
+        if (barrier->places[i] == PLACE_AWAITED ||
+            barrier->places[i] == PLACE_EXCUSED)
             barrier->places[i] = PLACE_MISSING;
     barrier->open = false;
     store_release(&barrier->started,
@@ -68,7 +76,8 @@ static void close_meeting(struct barrier *barrier)
 
 static void arrive(struct barrier *barrier, uint32_t who)
 {
-    if (barrier->places[who] == PLACE_AWAY)
+    if (barrier->places[who] == PLACE_AWAY ||
+        barrier->places[who] == PLACE_EXCUSED)
         barrier->away--;
     barrier->places[who] = PLACE_ARRIVED;
     barrier->arrived++;

@@ -8,6 +8,7 @@
 enum place {
     PLACE_AWAITED, // expected to come
     PLACE_AWAY,    // out: counts as present, without being woken
+    PLACE_EXCUSED, // may come, but is not waited for
     PLACE_ARRIVED, // waits here
     PLACE_LEADER,
     PLACE_MISSING, // had not come when the barrier closed
@@ -27,7 +28,7 @@ struct barrier {
     bool open;           // arrivals still count
     uint32_t count;      // of participants
     uint32_t arrived;    // places ARRIVED
-    uint32_t away;       // places AWAY
+    uint32_t away;       // places AWAY or EXCUSED
     uint8_t *places;     // enum place of each
     int64_t deadline_ns; // of the start barrier
     atomic_u32 started;  // generation: moves when the start barrier closes
@@ -44,6 +45,10 @@ void barrier_begin(struct barrier *barrier, int64_t deadline_ns);
 
 // Counts one as present without its coming; the lock is held, after begin.
 void barrier_count_away(struct barrier *barrier, uint32_t who);
+
+// Nobody waits for one, though it is not out: it is missing if it has not come
+// when the meeting closes. The lock is held, after begin.
+void barrier_excuse(struct barrier *barrier, uint32_t who);
 
 // One who is asked to come: waits until the meeting is complete or its time
 // is up, then leads or waits for the leader.

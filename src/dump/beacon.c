@@ -74,6 +74,7 @@
     PLACE(outsider, task)                                                      \
     PLACE(outsider, deadline_ns)                                               \
     PLACE(outsider, since)                                                     \
+    PLACE(worker, duty)                                                        \
     PLACE(weft_runtime, worker_count)                                          \
     PLACE(weft_runtime, workers)                                               \
     PLACE(weft_runtime, cores)                                                 \
@@ -137,7 +138,7 @@
     NUMBER("SEGMENT_SLOTS", SEGMENT_SLOTS)                                     \
     NUMBER("TABLE_MAX", TABLE_MAX)                                             \
     NUMBER("RUNTIMES_MAX", RUNTIMES_MAX)                                       \
-    NUMBER("WORKERS_MAX", WORKERS_MAX)                                         \
+    NUMBER("CREW_MAX", CREW_MAX)                                               \
     NUMBER("OBJECT_KIND", OBJECT_KIND(0))                                      \
     NUMBER("QUEUE_CAP", QUEUE_CAP)                                             \
     NUMBER("OBJECT_WORDS_MAX", OBJECT_WORDS_MAX)                               \

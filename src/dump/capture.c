@@ -19,6 +19,17 @@
 static struct lock cache_lock;
 static struct cfi_cache *cache_kept; // under cache_lock
 
+// A forked child has none of the threads that may have held the lock.
+static void forget(void)
+{
+    cache_lock = (struct lock){0};
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
+}
+
 struct cfi_cache *capture_cache_take(void)
 {
     lock_acquire(&cache_lock);

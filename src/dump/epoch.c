@@ -34,6 +34,7 @@ int workshop_init(struct workshop *shop, uint32_t workers)
 {
     *shop = (struct workshop){.scale = 1};
     shop->missing = calloc(workers, sizeof *shop->missing);
+    shop->workers = workers;
     shop->caches = calloc(workers + 1, sizeof(struct cfi_cache *));
     shop->rested = calloc(workers, sizeof *shop->rested);
     if (shop->missing != NULL && shop->caches != NULL && shop->rested != NULL &&
@@ -53,31 +54,45 @@ void workshop_deinit(struct workshop *shop, uint32_t workers)
     stolen_deinit(&shop->stolen);
 }
 
+static bool prepare_cache(struct workshop *shop, uint32_t index)
+{
+    struct cfi_cache **cache = &shop->caches[index];
+
+    if (*cache == NULL)
+        *cache = cfi_cache_new();
+    if (*cache == NULL)
+        return false;
+    cfi_cache_refresh(*cache);
+    return true;
+}
+
+int workshop_hire(struct workshop *shop, uint32_t worker)
+{
+    return prepare_cache(shop, worker) ? 0 : -ENOMEM;
+}
+
+// Of the workers that there are, and the conductor's.
 static bool prepare_caches(struct workshop *shop, uint32_t workers)
 {
-    for (uint32_t i = 0; i <= workers; i++) {
-        if (shop->caches[i] == NULL)
-            shop->caches[i] = cfi_cache_new();
-        if (shop->caches[i] == NULL)
+    for (uint32_t i = 0; i < workers; i++)
+        if (!prepare_cache(shop, i))
             return false;
-        cfi_cache_refresh(shop->caches[i]);
-    }
-    return true;
+    return prepare_cache(shop, shop->workers);
 }
 
 static struct weft_dump *new_dump(const struct weft_runtime *runtime)
 {
     struct weft_dump *dump = calloc(1, sizeof *dump);
+    size_t room = runtime->crew.room;
 
     if (dump == NULL)
         return NULL;
     store_relaxed(&dump->references, 1); // not shared yet
     dump->entry = (uintptr_t)task_entry;
-    dump->worker_count = runtime->worker_count;
-    dump->workers = malloc(dump->worker_count * sizeof *dump->workers);
+    dump->workers = malloc(room * sizeof *dump->workers);
     dump->runtime = strdup(runtime->name);
     if (dump->workers != NULL) // calloc might leave it untouched
-        memset(dump->workers, 0, dump->worker_count * sizeof *dump->workers);
+        memset(dump->workers, 0, room * sizeof *dump->workers);
     if (dump->workers == NULL || dump->runtime == NULL) {
         weft_dump_free(dump);
         return NULL;
@@ -110,7 +125,7 @@ int epoch_init(struct epoch *epoch, struct weft_runtime *runtime,
     };
     epoch->dump = new_dump(runtime);
     if (epoch->picture.store != NULL && epoch->dump != NULL &&
-        prepare_caches(shop, runtime->worker_count)) {
+        prepare_caches(shop, worker_count(runtime))) {
         store_commit(epoch->picture.store, 0, used);
         return 0;
     }
@@ -141,6 +156,7 @@ static void add_running(const struct epoch *epoch, const struct worker *worker,
     uint64_t now = epoch->picture.now;
 
     w->state = WEFT_WORKER_MISSING;
+    w->handed_off = load_relaxed(&worker->duty) == DUTY_AWAY; // a figure
     if (missing->task == NULL || missing->ended)
         return;
     w->task = missing->running.copy.id;
@@ -182,8 +198,11 @@ void epoch_meet(struct epoch *epoch, struct barrier *barrier)
     picture->now = port_ticks();
     picture->now_ns = port_now();
     epoch->dump->wall_time_ns = port_wall_now();
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    // Last: one that came after those before were counted was not missed.
+    uint32_t count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         note_worker(epoch, i, barrier_place(barrier, i));
+    epoch->dump->worker_count = count;
     store_relaxed(&epoch->finished, picture->slots == 0); // not shared yet
 }
 
@@ -279,8 +298,7 @@ bool epoch_share(struct epoch *epoch, uint32_t worker)
 // Captures for a while. False: there was nothing left.
 static bool attend_once(struct epoch *epoch)
 {
-    struct weft_runtime *runtime = epoch->picture.runtime;
-    struct cfi_cache *cache = epoch->shop->caches[runtime->worker_count];
+    struct cfi_cache *cache = epoch->shop->caches[epoch->shop->workers];
     int64_t until_ns = port_now() + ATTEND_NS;
 
     while (port_now() < until_ns)
@@ -293,7 +311,7 @@ static bool attend_once(struct epoch *epoch)
 static void attend_yielding(struct epoch *epoch)
 {
     struct weft_runtime *runtime = epoch->picture.runtime;
-    bool others = idle_sleepers(&runtime->idle) < runtime->worker_count;
+    bool others = !idle_all_asleep(&runtime->idle);
 
     while (load_acquire(&epoch->finished) == 0) {   // E1
         uint32_t seen = load_relaxed(&epoch->done); // whether others get on
@@ -351,8 +369,8 @@ void epoch_attend(struct epoch *epoch)
         attend_with(epoch, runtime->dump_threads);
     else
         attend_yielding(epoch);
-    missing_take(&epoch->picture, shop->caches[runtime->worker_count],
-                 shop->missing, shop->missing_count,
+    missing_take(&epoch->picture, shop->caches[shop->workers], shop->missing,
+                 shop->missing_count,
                  epoch->asked_ns + runtime->dump_patience_ns);
     missing_capture(&epoch->picture, shop->missing, shop->missing_count);
 }
@@ -419,7 +437,7 @@ static int seal(struct epoch *epoch)
 {
     struct picture *picture = &epoch->picture;
     struct workshop *shop = epoch->shop;
-    struct cfi_cache *cache = shop->caches[picture->runtime->worker_count];
+    struct cfi_cache *cache = shop->caches[shop->workers];
 
     int error = threads_add(epoch->dump, picture, cache);
     if (error != 0)

@@ -13,7 +13,8 @@
 // What is set aside once for all dumps of a runtime.
 struct workshop {
     struct stolen stolen;
-    struct missing *missing;   // room for all workers
+    uint32_t workers;          // that there is room for
+    struct missing *missing;   // of each worker
     uint32_t missing_count;    //
     struct cfi_cache **caches; // of each worker, and the conductor's
     uint64_t *rested;          // ticks: when each worker ended its last share
@@ -37,6 +38,8 @@ struct epoch {
 
 // 0 or -ENOMEM. Without a dump so far no memory is taken for the caches.
 int workshop_init(struct workshop *shop, uint32_t workers);
+// Before a worker begins that was not there then. 0 or -ENOMEM.
+int workshop_hire(struct workshop *shop, uint32_t worker);
 void workshop_deinit(struct workshop *shop, uint32_t workers);
 
 // 0 or -ENOMEM. The epoch's memory is the caller's.

@@ -52,6 +52,8 @@ static int find_kept(struct judge *judge, enum weft_rule rule, int64_t limit_ns)
 
     for (size_t i = 0; i < dump->worker_count; i++) {
         const weft_dump_worker *worker = &dump->workers[i];
+        if (!call && worker->handed_off)
+            continue; // it keeps nobody from running
         if (worker->in_syscall != call || worker->busy_ns < limit_ns ||
             worker->task == 0 || model_find(dump, worker->task) == WEFT_NONE)
             continue;

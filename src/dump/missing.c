@@ -99,9 +99,10 @@ static bool note(struct weft_runtime *runtime, struct barrier *barrier,
 uint32_t missing_list(struct weft_runtime *runtime, struct barrier *barrier,
                       uint32_t epoch, struct missing *list)
 {
+    uint32_t workers = worker_count(runtime);
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    for (uint32_t i = 0; i < workers; i++)
         count += note(runtime, barrier, epoch, i, &list[count]);
     return count;
 }

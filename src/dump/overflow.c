@@ -146,9 +146,21 @@ static void handle(int number, siginfo_t *info, void *context)
 
 // ---- Installing ----
 
+static struct lock once;
+
+// A forked child has none of the threads that may have held it.
+static void forget(void)
+{
+    once = (struct lock){0};
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
+}
+
 static void install(void)
 {
-    static struct lock once;
     static bool done; // under once
     struct sigaction action = {
         .sa_sigaction = handle,

@@ -231,6 +231,11 @@ static void before_release(struct weft_runtime *runtime, struct task *task)
     leave(rv);
 }
 
+static int hire_worker(struct worker *worker)
+{
+    return workshop_hire(&rendezvous_of(worker->runtime)->shop, worker->index);
+}
+
 static void begin_worker(struct worker *worker)
 {
     overflow_begin(worker);
@@ -250,6 +255,7 @@ static const struct trace_ops ops = {
     .before_run = before_run,
     .capture_some = share,
     .before_release = before_release,
+    .worker_hired = hire_worker,
     .worker_begins = begin_worker,
     .worker_ends = end_worker,
     .pool_begins = threads_begin,
@@ -257,6 +263,14 @@ static const struct trace_ops ops = {
 };
 
 // ---- Conducting ----
+
+// Whether it is in a task that blocks it, and another has its place: it will
+// hardly come in time.
+static bool is_away(const struct worker *worker)
+{
+    return load_relaxed(&worker->duty) == DUTY_AWAY && // a figure
+           load_acquire(&worker->current) != NULL;     // worker.c C3
+}
 
 // I3, P1. The lock is held.
 static void open_meeting(struct weft_runtime *runtime)
@@ -267,9 +281,13 @@ static void open_meeting(struct weft_runtime *runtime)
     rv->met_ticks = 0;
     store_seq_cst(&runtime->trace_asked, TRACE_MEETING); // P1
     port_barrier_heavy();                                // P1
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
-        if (load_seq_cst(&runtime->workers[i].presence) == PRESENCE_OUT) // P1
+    for (uint32_t i = 0; i < runtime->crew.room; i++) {
+        struct worker *worker = &runtime->workers[i];
+        if (load_seq_cst(&worker->presence) == PRESENCE_OUT) // P1
             barrier_count_away(&rv->barrier, i);
+        else if (is_away(worker))
+            barrier_excuse(&rv->barrier, i);
+    }
 }
 
 // Makes the epoch, and has the workers come.
@@ -578,8 +596,8 @@ int rendezvous_new(struct weft_runtime *runtime)
 
     if (rv == NULL)
         return -ENOMEM;
-    bool barrier = barrier_init(&rv->barrier, runtime->worker_count) == 0;
-    if (!barrier || workshop_init(&rv->shop, runtime->worker_count) != 0) {
+    bool barrier = barrier_init(&rv->barrier, runtime->crew.room) == 0;
+    if (!barrier || workshop_init(&rv->shop, runtime->crew.room) != 0) {
         if (barrier)
             barrier_deinit(&rv->barrier);
         free(rv);
@@ -606,9 +624,10 @@ void rendezvous_free(struct weft_runtime *runtime)
         lock_acquire(&rv->barrier.lock);
     }
     lock_release(&rv->barrier.lock);
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    uint32_t count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         standing_free(runtime->workers[i].standing);
-    workshop_deinit(&rv->shop, runtime->worker_count);
+    workshop_deinit(&rv->shop, runtime->crew.room);
     barrier_deinit(&rv->barrier);
     free(rv);
     runtime->dumps = NULL;

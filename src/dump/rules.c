@@ -76,9 +76,10 @@ void rules_free(struct weft_runtime *runtime)
 static int64_t mean_run_ns(const struct weft_runtime *runtime)
 {
     uint64_t sum = 0;
+    uint32_t workers = worker_count(runtime);
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < runtime->worker_count; i++) {
+    for (uint32_t i = 0; i < workers; i++) {
         uint64_t mean = load_relaxed(&runtime->cores[i].mean_run_ns);
         sum += mean;
         count += mean > 0;

@@ -324,11 +324,23 @@ static bool read_simulated(struct standing *s)
 
 // ---- Signalling ----
 
+static struct lock once;
+
+// A forked child has none of the threads that may have held it.
+static void forget(void)
+{
+    once = (struct lock){0};
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
+}
+
 // Once for each signal, when somebody is to be interrupted by it for the first
 // time. `before` first: one may come at once.
 static void install(int number)
 {
-    static struct lock once;
     static bool done[SIGNALS]; // under once
     struct sigaction action = {
         .sa_sigaction = handle,

@@ -51,8 +51,10 @@ static void steal_worker(struct worker *worker, struct core *core,
 
 void steal_all(struct weft_runtime *runtime, struct stolen *stolen)
 {
+    uint32_t count = worker_count(runtime);
+
     stolen->count = 0;
-    for (uint32_t i = 0; i < runtime->worker_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t before = stolen->count;
         steal_worker(&runtime->workers[i], &runtime->cores[i], stolen);
         stolen->of_worker[i] = stolen->count - before;

@@ -301,10 +301,20 @@ void port_alarm_cancel(struct port_alarm *alarm);
 // Nanoseconds of processor time used by a thread of this process; -1: none.
 int64_t port_thread_cpu(int tid);
 
+// Whether a thread of this process sleeps in the kernel, rather than runs or
+// wants to. Where the kernel does not say, true.
+bool port_thread_sleeps(int tid);
+
 // Lets a signal through to the calling thread, or blocks it.
 void port_signal_admit(int number, bool admit);
 
-unsigned port_cpus(void); // processors this process may use, quota included
+// Processors that the calling thread may use, by its affinity and the quotas of
+// the control groups (version 2) that the process is in.
+unsigned port_cpus(void);
+
+// The same, where the process's groups are said to be in the file `groups`, and
+// the hierarchy to be mounted at `root`.
+unsigned port_cpus_by(const char *groups, const char *root);
 uint64_t port_random(void);
 
 // Calls these around fork in every later fork of the process. 0, or -ENOMEM.

@@ -432,10 +432,10 @@ struct beginning {
     char name[16]; // what the kernel keeps of one
 };
 
+static struct beginning beginnings[64];
+
 static struct beginning *take_beginning(void)
 {
-    static struct beginning beginnings[64];
-
     for (size_t i = 0;; i = (i + 1) % 64) {
         uint32_t no = 0;
         if (cas_acquire(&beginnings[i].taken, &no, 1)) // `taken`
@@ -503,6 +503,8 @@ bool port_threads(uint32_t *ret_all, uint32_t *ret_started)
 void port_threads_forget(void)
 {
     store_relaxed(&started, 0);
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        store_relaxed(&beginnings[i].taken, 0); // there is but one thread
 }
 
 // The kernel's encoding: ~TID, of one thread (4), in nanoseconds (2).
@@ -543,6 +545,19 @@ int64_t port_thread_cpu(int tid)
     if (clock_gettime(clock_of_thread(tid), &at) != 0)
         return -1;
     return at.tv_sec * SECOND_NS + at.tv_nsec;
+}
+
+bool port_thread_sleeps(int tid)
+{
+    char path[64];
+    char text[256];
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    if (read_text(path, text, sizeof text) <= 0)
+        return true;
+    const char *name_end = strrchr(text, ')'); // a name may hold anything
+    return name_end == NULL || name_end[1] == '\0' || name_end[2] == 'S' ||
+           name_end[2] == 'D';
 }
 
 void port_signal_admit(int number, bool admit)
@@ -598,14 +613,14 @@ static unsigned count_allowed(void)
 
 // The processors that one control group grants, rounded up; UINT_MAX without
 // a quota.
-static unsigned group_quota(const char *group)
+static unsigned group_quota(const char *root, const char *group)
 {
-    char path[PATH_MAX + 64];
+    char path[2 * PATH_MAX + 64];
     char text[64];
     long long quota;
     long long period;
 
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+    snprintf(path, sizeof path, "%s%s/cpu.max", root, group);
     if (read_text(path, text, sizeof text) <= 0 ||
         sscanf(text, "%lld %lld", &quota, &period) != 2 || quota <= 0 ||
         period <= 0)
@@ -615,12 +630,12 @@ static unsigned group_quota(const char *group)
 }
 
 // The least that the process's group and those around it grant.
-static unsigned count_granted(void)
+static unsigned count_granted(const char *groups, const char *root)
 {
     char text[PATH_MAX + 256];
     unsigned least = UINT_MAX;
 
-    if (read_text("/proc/self/cgroup", text, sizeof text) <= 0)
+    if (read_text(groups, text, sizeof text) <= 0)
         return UINT_MAX;
     char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
     if (line == NULL)
@@ -632,19 +647,24 @@ static unsigned count_granted(void)
     for (char *cut = group + strlen(group); cut != NULL;
          cut = strrchr(group, '/')) {
         *cut = '\0';
-        unsigned granted = group_quota(group);
+        unsigned granted = group_quota(root, group);
         least = granted < least ? granted : least;
     }
     return least;
 }
 
-unsigned port_cpus(void)
+unsigned port_cpus_by(const char *groups, const char *root)
 {
     unsigned allowed = count_allowed();
-    unsigned granted = count_granted();
+    unsigned granted = count_granted(groups, root);
     unsigned cpus = granted < allowed ? granted : allowed;
 
     return cpus < 1 ? 1 : cpus;
+}
+
+unsigned port_cpus(void)
+{
+    return port_cpus_by("/proc/self/cgroup", "/sys/fs/cgroup");
 }
 
 uint64_t port_random(void)

@@ -39,7 +39,7 @@ static int copy_runtime(struct far_runtime *far)
     struct weft_runtime *r = &far->runtime;
 
     if (!space_read_all(&far->target->space, far->address, r, sizeof *r) ||
-        r->worker_count == 0 || r->worker_count > WORKERS_MAX ||
+        worker_count(r) == 0 || worker_count(r) > CREW_MAX ||
         load_relaxed(&r->table.used) > TABLE_MAX) // a copy's
         return -EIO;
     r->name[sizeof r->name - 1] = '\0';
@@ -116,8 +116,8 @@ static int copy_parts(struct far_runtime *far)
     struct weft_runtime *r = &far->runtime;
 
     far->workers =
-        copy_array(far, r->workers, r->worker_count, sizeof *far->workers);
-    far->cores = copy_array(far, r->cores, r->worker_count, sizeof *far->cores);
+        copy_array(far, r->workers, worker_count(r), sizeof *far->workers);
+    far->cores = copy_array(far, r->cores, worker_count(r), sizeof *far->cores);
     return far->workers == NULL || far->cores == NULL ? -EIO : copy_table(far);
 }
 
@@ -161,7 +161,7 @@ static void find_moment(const struct far_runtime *far,
     const struct weft_runtime *r = &far->runtime;
     uint64_t last = r->looked.ticks;
 
-    for (uint32_t i = 0; i < r->worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(r); i++)
         if (worker_now(&far->workers[i]) > last)
             last = worker_now(&far->workers[i]);
     ret_now->ticks = last;
@@ -210,8 +210,8 @@ static int begin_dump(struct far_runtime *far)
     store_relaxed(&dump->references, 1); // not shared
     dump->method = far->target->method;
     dump->entry = far->modules->beacon.task_entry;
-    dump->worker_count = r->worker_count;
-    dump->workers = calloc(r->worker_count, sizeof *dump->workers);
+    dump->worker_count = worker_count(r);
+    dump->workers = calloc(worker_count(r), sizeof *dump->workers);
     dump->runtime = strdup(r->name);
     return dump->workers == NULL || dump->runtime == NULL ? -ENOMEM : 0;
 }

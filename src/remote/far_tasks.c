@@ -135,7 +135,7 @@ static bool slots_init(struct far_list *list, uint32_t room)
 int far_tasks_prepare(struct far_runtime *far)
 {
     far->places = calloc(READY_MAX, sizeof *far->places);
-    if (far->places == NULL || !slots_init(&far->inside, WORKERS_MAX) ||
+    if (far->places == NULL || !slots_init(&far->inside, CREW_MAX) ||
         !slots_init(&far->ready, READY_MAX))
         return -ENOMEM;
     size_t readers = load_relaxed(&far->runtime.table.used) < HELP_FROM
@@ -487,7 +487,7 @@ int far_tasks_copy(struct far_runtime *far)
     work_together(far, copy_segments);
     for (uint32_t i = 0; i < noted(&far->inside); i++)
         far_threads_add_running(far, far->inside.slots[i]);
-    for (uint32_t i = 0; i < far->runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&far->runtime); i++)
         add_places(far, i);
     add_injected(far);
     read_ready(far);

@@ -70,7 +70,7 @@ static const struct target_thread *thread_of(const struct far_runtime *far,
 {
     uintptr_t at = picture_slot(&far->picture, slot);
 
-    for (uint32_t i = 0; i < far->runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&far->runtime); i++)
         if ((uintptr_t)load_relaxed(&far->workers[i].current) == at) // a copy's
             return target_thread(far->target,
                                  (int)load_relaxed(&far->workers[i].tid));
@@ -147,6 +147,7 @@ static void add_worker(struct far_runtime *far, uint32_t index)
     if (w->task == 0)
         return;
     w->state = WEFT_WORKER_MISSING;
+    w->handed_off = load_relaxed(&worker->duty) == DUTY_AWAY; // a copy's
     w->busy_ns = picture_ago(&far->picture, worker_now(worker));
     if (thread == NULL || !thread->in_call)
         return;
@@ -313,7 +314,7 @@ int far_threads_add(struct far_runtime *far)
         far->address + offsetof(struct weft_runtime, blocking.serving);
     size_t room = 0;
 
-    for (uint32_t i = 0; i < far->runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&far->runtime); i++)
         add_worker(far, i);
     int error = add_listed(far, serving, &room, add_pool_thread);
     if (error == 0)

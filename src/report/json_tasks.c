@@ -227,6 +227,8 @@ void json_workers(struct json_view *view)
             json_us(json, worker->busy_ns);
         else
             json_null(json);
+        json_key(json, "handed_off");
+        json_bool(json, worker->handed_off);
         json_key(json, "queued");
         json_int(json, worker->queued);
         put_syscall(json, worker);

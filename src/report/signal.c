@@ -40,6 +40,26 @@ static atomic_u32 pending[SIGNALS];        // P1
 static atomic_u32 bell;                    // P1
 static atomic_u32 turn;                    // P1: of the thread that serves
 
+// A forked child has neither the thread nor the runtimes: the signals do what
+// they did before.
+static void forget(void)
+{
+    lock = (struct lock){0};
+    for (int i = 1; i < SIGNALS; i++) {
+        if (users[i] > 0)
+            (void)sigaction(i, &previous[i], NULL);
+        users[i] = 0;
+        store_relaxed(&pending[i], 0); // there is but one thread
+    }
+    listeners = NULL;
+    running = false;
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
+}
+
 // ---- Numbers and names ----
 
 static bool catchable(int number)

@@ -372,10 +372,12 @@ static void add_no_place(struct view *view, struct str *line, uint32_t task)
 static void add_whereabouts(struct str *line, const weft_dump_worker *worker)
 {
     str_addf(line, "on worker %u (tid %d)", worker->index, worker->tid);
-    if (!worker->in_syscall)
-        return;
-    str_add(line, ", inside ");
-    view_add_syscall(line, worker);
+    if (worker->in_syscall) {
+        str_add(line, ", inside ");
+        view_add_syscall(line, worker);
+    }
+    if (worker->handed_off)
+        str_add(line, "; another worker has its place");
 }
 
 // Where a task is: ", now in FUNCTION  FILE:LINE", or why that is not known.

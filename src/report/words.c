@@ -100,10 +100,12 @@ static void add_running(struct str *str, const weft_dump *dump,
         return;
     const weft_dump_worker *worker = &dump->workers[m->worker];
     str_addf(str, " on worker %u (tid %d)", worker->index, worker->tid);
-    if (!worker->in_syscall)
-        return;
-    str_add(str, ", inside ");
-    view_add_syscall(str, worker);
+    if (worker->in_syscall) {
+        str_add(str, ", inside ");
+        view_add_syscall(str, worker);
+    }
+    if (worker->handed_off)
+        str_add(str, "; another worker has its place");
 }
 
 void words_doing(struct str *str, const weft_dump *dump, uint32_t task)

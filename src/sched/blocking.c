@@ -16,16 +16,13 @@
 #include "sched/blocking.h"
 
 #include <errno.h>
+#include <weft/time.h>
 
 #include "sched/runtime.h"
 
-enum { THREADS_MAX = 512 };
-
-static const int64_t KEEP_NS = INT64_C(10000000000);
-
 void blocking_init(struct blocking *blocking, struct weft_runtime *runtime)
 {
-    *blocking = (struct blocking){.runtime = runtime};
+    blocking->runtime = runtime;
     list_init(&blocking->jobs);
     list_init(&blocking->serving);
 }
@@ -34,7 +31,7 @@ void blocking_init(struct blocking *blocking, struct weft_runtime *runtime)
 // an idle thread is up.
 static bool await_call(struct blocking *blocking)
 {
-    int64_t deadline_ns = port_now() + KEEP_NS;
+    int64_t deadline_ns = weft_time_after(blocking->keep_ns);
     int error = 0;
 
     blocking->idle++;
@@ -93,11 +90,14 @@ static void serve_all(struct blocking *blocking, struct pool_thread *self)
 {
     struct list *link;
 
+    blocking->beginning--;
     list_push_back(&blocking->serving, &self->link); // I2
     self->since = port_ticks();
     for (;;) {
-        while ((link = list_pop_front(&blocking->jobs)) != NULL)
+        while ((link = list_pop_front(&blocking->jobs)) != NULL) {
+            blocking->queued--;
             run(blocking, self, container_of(link, struct job, link));
+        }
         if (blocking->stopping || !await_call(blocking))
             break;
     }
@@ -165,32 +165,56 @@ void blocking_unpin(struct blocking *blocking, struct pool_thread *thread)
     port_futex_wake(&thread->pins, 1); // only the address is used
 }
 
-// I1. The lock is held.
-static int start_thread(struct blocking *blocking)
+// The lock is held. False: there are enough, or none is to be had.
+static bool start_thread(struct blocking *blocking)
 {
-    if (blocking->threads == THREADS_MAX)
-        return 0; // one of them will come to the job
-    if (port_thread_start(NULL, "weft-blocking", serve, blocking) != 0)
-        return blocking->threads > 0 ? 0 : -EAGAIN;
+    if (blocking->threads >= blocking->limit ||
+        port_thread_start(NULL, "weft-blocking", serve, blocking) != 0)
+        return false;
     blocking->threads++;
+    blocking->beginning++;
     store_relaxed(&blocking->started, load_relaxed(&blocking->started) + 1);
-    return 0;
+    return true;
+}
+
+// I1: sees to it that a thread comes to one more job. The lock is held.
+static int call_thread(struct blocking *blocking)
+{
+    if (blocking->idle > 0) {
+        ring(blocking, 1);
+        return 0;
+    }
+    if (start_thread(blocking))
+        return 0;
+    if (blocking->threads == 0)
+        return -EAGAIN;
+    // Those on their way to a job take one each.
+    uint32_t coming = blocking->calls + blocking->beginning;
+    return blocking->queued < coming ||
+                   blocking->queued - coming < blocking->queue_limit
+               ? 0
+               : -EBUSY;
 }
 
 int blocking_submit(struct blocking *blocking, struct job *job)
 {
-    int error = 0;
-
     lock_acquire(&blocking->lock);
-    list_push_back(&blocking->jobs, &job->link);
-    if (blocking->idle > 0)
-        ring(blocking, 1);
-    else
-        error = start_thread(blocking);
-    if (error != 0)
-        list_remove(&job->link);
+    int error = call_thread(blocking);
+    if (error == 0) {
+        list_push_back(&blocking->jobs, &job->link);
+        blocking->queued++;
+    }
     lock_release(&blocking->lock);
     return error;
+}
+
+void blocking_count(struct blocking *blocking, uint32_t *ret_threads,
+                    uint32_t *ret_queued)
+{
+    lock_acquire(&blocking->lock);
+    *ret_threads = blocking->threads;
+    *ret_queued = blocking->queued;
+    lock_release(&blocking->lock);
 }
 
 void blocking_deinit(struct blocking *blocking)

@@ -34,9 +34,14 @@ struct pool_thread {
 struct blocking {
     struct lock lock;
     struct weft_runtime *runtime; // constant
+    uint32_t limit;               // constant: of threads
+    uint32_t queue_limit;         // constant: of jobs that none can begin
+    int64_t keep_ns;              // constant: an idle thread's
     struct list jobs;             // in the order they came
+    uint32_t queued;              // of these
     struct list serving;          // its threads
     uint32_t threads;             // alive
+    uint32_t beginning;           // of these, that have not looked for a job
     uint32_t idle;      // of these, asleep on the bell and not yet called
     uint32_t calls;     // wake-ups rung for that no thread has taken yet
     bool stopping;      //
@@ -45,13 +50,19 @@ struct blocking {
     atomic_u64 started; // threads ever started; a figure
 };
 
+// Its limits are set by then; it is zero otherwise.
 void blocking_init(struct blocking *blocking, struct weft_runtime *runtime);
 
 // Ends the idle threads and waits for them. No job may be left.
 void blocking_deinit(struct blocking *blocking);
 
-// Hands a job to the pool. 0, or -EAGAIN: no thread, and none could be started.
+// Hands a job to the pool. 0, or -EAGAIN: no thread, and none could be started;
+// or -EBUSY: as many wait as may.
 int blocking_submit(struct blocking *blocking, struct job *job);
+
+// How many threads it has, and how many jobs none of them has begun.
+void blocking_count(struct blocking *blocking, uint32_t *ret_threads,
+                    uint32_t *ret_queued);
 
 // Keeps at most `room` of its threads from ending until each is unpinned, and
 // returns how many there are. Copies what they do to *copies.

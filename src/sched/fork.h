@@ -1,4 +1,4 @@
-// fork.h -- What a forked child of a task keeps.
+// fork.h -- What a forked child keeps of weft.
 #ifndef WEFT_SCHED_FORK_H
 #define WEFT_SCHED_FORK_H
 

@@ -14,11 +14,11 @@
 //       down would wait until something else happened. That only the last
 //       searcher looks (Tokio) does not suffice: it may find other work, that
 //       keeps it.
-//   H2  searching <= awake <= workers, and the sleepers are exactly the
-//       workers that idle_enter put in and neither idle_pick nor idle_leave
-//       has taken out: sleepers + awake == workers whenever the lock is free.
-//       Each is in the set at most once: a worker that wakes unasked stays in
-//       it or takes itself out; it never enters twice (Tokio #8372).
+//   H2  The sleepers are exactly the workers that idle_enter put in and neither
+//       idle_pick nor idle_leave has taken out, and `state` counts them
+//       whenever the lock is free. Each is in the set at most once: a worker
+//       that wakes unasked stays in it or takes itself out; it never enters
+//       twice (Tokio #8372).
 //   H3  While one searches, adders wake nobody; a searcher that finds work and
 //       was the last picks the next one, so waking spreads as far as there is
 //       work, and no farther.
@@ -32,11 +32,11 @@
 #include "base/panic.h"
 
 enum {
-    ONE_AWAKE = 1 << 16,
+    ONE_ASLEEP = 1 << 16,
     ONE_SEARCHING = 1,
 };
 
-static uint32_t awake(uint32_t state)
+static uint32_t asleep(uint32_t state)
 {
     return state >> 16;
 }
@@ -46,11 +46,12 @@ static uint32_t searching(uint32_t state)
     return state & 0xffff;
 }
 
-int idle_init(struct idle *idle, struct lock *lock, uint32_t workers)
+int idle_init(struct idle *idle, struct lock *lock, uint32_t workers,
+              uint32_t room)
 {
-    *idle = (struct idle){.lock = lock, .workers = workers};
-    store_relaxed(&idle->state, workers * ONE_AWAKE); // not shared yet
-    idle->sleepers = calloc(workers, sizeof *idle->sleepers);
+    *idle = (struct idle){.lock = lock, .room = room};
+    store_relaxed(&idle->workers, workers); // not shared yet
+    idle->sleepers = calloc(room, sizeof *idle->sleepers);
     return idle->sleepers == NULL ? -ENOMEM : 0;
 }
 
@@ -63,7 +64,7 @@ static bool may_pick(struct idle *idle)
 {
     uint32_t state = load_seq_cst(&idle->state); // H1
 
-    return searching(state) == 0 && awake(state) < idle->workers; // H3
+    return searching(state) == 0 && asleep(state) > 0; // H3
 }
 
 bool idle_pick(struct idle *idle, uint32_t *ret_worker)
@@ -76,7 +77,7 @@ bool idle_pick(struct idle *idle, uint32_t *ret_worker)
     if (may_pick(idle)) {
         ensure(idle->count > 0); // H2
         *ret_worker = idle->sleepers[--idle->count];
-        (void)add_seq_cst(&idle->state, ONE_AWAKE + ONE_SEARCHING); // H1
+        (void)sub_seq_cst(&idle->state, ONE_ASLEEP - ONE_SEARCHING); // H1
         picked = true;
     }
     lock_release(idle->lock);
@@ -85,8 +86,10 @@ bool idle_pick(struct idle *idle, uint32_t *ret_worker)
 
 bool idle_try_search(struct idle *idle)
 {
-    if (2 * searching(load_relaxed(&idle->state)) >= idle->workers)
-        return false; // a moment old will do: the limit is a matter of economy
+    // Moments old will do: the limit is a matter of economy.
+    if (2 * searching(load_relaxed(&idle->state)) >=
+        load_relaxed(&idle->workers))
+        return false;
     (void)add_seq_cst(&idle->state, ONE_SEARCHING); // H1
     return true;
 }
@@ -98,12 +101,12 @@ bool idle_end_search(struct idle *idle)
 
 void idle_enter(struct idle *idle, uint32_t worker, bool is_searching)
 {
-    uint32_t less = ONE_AWAKE + (is_searching ? ONE_SEARCHING : 0);
+    uint32_t more = ONE_ASLEEP - (is_searching ? ONE_SEARCHING : 0);
 
     lock_acquire(idle->lock);
-    ensure(idle->count < idle->workers); // H2
+    ensure(idle->count < idle->room); // H2
     idle->sleepers[idle->count++] = worker;
-    (void)sub_seq_cst(&idle->state, less); // H1
+    (void)add_seq_cst(&idle->state, more); // H1
     lock_release(idle->lock);
 }
 
@@ -114,7 +117,7 @@ static bool take_out(struct idle *idle, uint32_t worker)
         if (idle->sleepers[i] != worker)
             continue;
         idle->sleepers[i] = idle->sleepers[--idle->count];
-        (void)add_seq_cst(&idle->state, ONE_AWAKE); // H2
+        (void)sub_seq_cst(&idle->state, ONE_ASLEEP); // H2
         return true;
     }
     return false;

@@ -6,14 +6,18 @@
 
 struct idle {
     struct lock *lock; // the inject queue's
-    atomic_u32 state;  // awake << 16 | searching; H2 in idle.c
-    uint32_t workers;
+    atomic_u32 state;  // asleep << 16 | searching; H2 in idle.c
+    // How many have a place to run (crew.h). Written under lock; relaxed: for
+    // those who read it without, a figure.
+    atomic_u32 workers;
+    uint32_t room;      // constant: of `sleepers`
     uint32_t *sleepers; // indexes of workers, newest last; under lock
     uint32_t count;     // of sleepers; under lock
 };
 
-// All workers begin awake. 0 or -ENOMEM.
-int idle_init(struct idle *idle, struct lock *lock, uint32_t workers);
+// All workers begin awake; there may be `room` of them later. 0 or -ENOMEM.
+int idle_init(struct idle *idle, struct lock *lock, uint32_t workers,
+              uint32_t room);
 void idle_deinit(struct idle *idle);
 
 // After work was made visible: takes a sleeper out, which the caller must wake
@@ -39,7 +43,13 @@ bool idle_leave(struct idle *idle, uint32_t worker, bool has_work);
 // How many sleep; a moment old.
 static inline uint32_t idle_sleepers(const struct idle *idle)
 {
-    return idle->workers - (load_relaxed(&idle->state) >> 16);
+    return load_relaxed(&idle->state) >> 16;
+}
+
+// Whether nobody is awake who has a place to run; a moment old.
+static inline bool idle_all_asleep(const struct idle *idle)
+{
+    return idle_sleepers(idle) >= load_relaxed(&idle->workers); // a figure
 }
 
 #endif

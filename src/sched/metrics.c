@@ -14,21 +14,29 @@ int weft_runtime_metrics_get(const weft_runtime *runtime,
     if (runtime == NULL || ret_metrics == NULL)
         return -EINVAL;
     // Finished first: shutdown.c S1; so the difference is never negative.
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    uint32_t count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         finished += load_acquire(&runtime->cores[i].finished); // S1
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         spawned += load_acquire(&runtime->cores[i].spawned); // S1
+    uint32_t threads, queued;
+    blocking_count((struct blocking *)&runtime->blocking, &threads, &queued);
     struct lock *lock = (struct lock *)&runtime->inject.lock;
     lock_acquire(lock);
     spawned += runtime->outside;
     lock_release(lock);
     *ret_metrics = (weft_runtime_metrics){
-        .workers = runtime->worker_count,
+        .workers = count,
+        .workers_running = load_relaxed(&runtime->idle.workers), // a figure
+        .hand_offs = load_relaxed(&runtime->crew.hand_offs),
         .tasks_live = spawned - finished,
         .tasks_spawned = spawned,
         .inject_depth = load_relaxed(&runtime->inject.length),
         .remote_schedules = load_relaxed(&runtime->inject.total),
         .blocking_threads = load_relaxed(&runtime->blocking.started),
+        .blocking_now = threads,
+        .blocking_queued = queued,
         .dumps = load_relaxed(&runtime->dumps_taken),
         .dumps_incomplete = load_relaxed(&runtime->dumps_incomplete),
     };
@@ -39,7 +47,7 @@ int weft_worker_metrics_get(const weft_runtime *runtime, unsigned index,
                             weft_worker_metrics *ret_metrics)
 {
     if (runtime == NULL || ret_metrics == NULL ||
-        index >= runtime->worker_count)
+        index >= worker_count(runtime))
         return -EINVAL;
     const struct core *core = &runtime->cores[index];
     *ret_metrics = (weft_worker_metrics){

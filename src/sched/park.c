@@ -38,7 +38,7 @@ static void sleep_in_driver(struct parker *parker, struct driver *driver,
 void park_sleep(struct parker *parker, struct driver *driver,
                 struct task_list *ret_ready)
 {
-    if (driver_try_take(driver)) {
+    if (driver != NULL && driver_try_take(driver)) {
         sleep_in_driver(parker, driver, ret_ready);
         driver_give(driver);
     } else {

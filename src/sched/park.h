@@ -8,8 +8,8 @@ struct parker {
     atomic_u32 word; // K1 in park.c
 };
 
-// The owner sleeps until unparked, or until the driver brings something; tasks
-// that the driver made ready are appended. May return for nothing.
+// The owner sleeps until unparked, or until the driver brings something, unless
+// that is NULL; tasks that it made ready are appended. May return for nothing.
 void park_sleep(struct parker *parker, struct driver *driver,
                 struct task_list *ret_ready);
 

@@ -29,12 +29,14 @@
 void queue_pop_batch(struct queue *queue, struct task_list *ret_tasks)
 {
     struct task *taken[QUEUE_BATCH];
-    uint64_t tail = load_relaxed(&queue->tail); // I3: our own
-    uint64_t head = load_relaxed(&queue->head); // a guess: the CAS decides
+    uint64_t head = load_acquire(&queue->head); // P3
     uint64_t count;
 
     do {
-        count = tail - head < QUEUE_BATCH ? tail - head : QUEUE_BATCH;
+        count = load_acquire(&queue->tail) - head; // P1
+        if (count > QUEUE_CAP) // head was stale: the CAS will say so
+            count = 0;
+        count = count < QUEUE_BATCH ? count : QUEUE_BATCH;
         for (uint64_t i = 0; i < count; i++)
             taken[i] = load_relaxed(&queue->slots[(head + i) & QUEUE_MASK]);
     } while (!cas_acq_rel(&queue->head, &head, head + count)); // I2, P2

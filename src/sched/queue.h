@@ -58,8 +58,8 @@ static inline struct task *queue_pop(struct queue *queue)
     return NULL;
 }
 
-// Owner: takes a batch of the oldest at once, to make room, and appends it.
-// Empty only if thieves were faster.
+// Any thread: takes a batch of the oldest at once, and appends it. Nothing: it
+// was empty, or thieves were faster.
 void queue_pop_batch(struct queue *queue, struct task_list *ret_tasks);
 
 // Takes half of the victim's tasks, rounded up, or a batch if that is less; the

@@ -68,6 +68,17 @@ uint32_t runtime_count(void)
     return count;
 }
 
+void runtime_forget_all(void)
+{
+    for (uint32_t tag = 1; tag <= RUNTIMES_MAX; tag++) { // R1, R2: one thread
+        store_relaxed(&runtime_registry[tag], NULL);
+        store_relaxed(&opened[tag], 0);
+        store_relaxed(&inside[tag], 0);
+        store_relaxed(&taken[tag], 0);
+        store_relaxed(&task_epochs[tag], 0);
+    }
+}
+
 struct weft_runtime *runtime_of(const struct task *task)
 {
     // Relaxed: whoever has the task is ordered after its spawn, and so after
@@ -111,7 +122,7 @@ weft_runtime *weft_runtime_self(void)
 
 static void init_workers(struct weft_runtime *runtime)
 {
-    for (uint32_t i = 0; i < runtime->worker_count; i++) {
+    for (uint32_t i = 0; i < runtime->crew.room; i++) {
         struct worker *worker = &runtime->workers[i];
         struct core *core = &runtime->cores[i];
         worker->runtime = runtime;
@@ -122,24 +133,32 @@ static void init_workers(struct weft_runtime *runtime)
     }
 }
 
+// Reserved, for most of them are never needed.
 static int alloc_workers(struct weft_runtime *runtime, uint32_t count)
 {
-    runtime->worker_count = count;
-    runtime->workers = aligned_alloc(64, count * sizeof *runtime->workers);
-    runtime->cores = aligned_alloc(64, count * sizeof *runtime->cores);
+    uint32_t room = count + runtime->spares;
+
+    if (crew_init(&runtime->crew, count, room) != 0)
+        return -ENOMEM;
+    store_relaxed(&runtime->worker_count, count); // not shared yet
+    runtime->workers = port_reserve(room * sizeof *runtime->workers, 64, false);
+    runtime->cores = port_reserve(room * sizeof *runtime->cores, 64, false);
     if (runtime->workers == NULL || runtime->cores == NULL)
         return -ENOMEM;
-    memset(runtime->workers, 0, count * sizeof *runtime->workers);
-    memset(runtime->cores, 0, count * sizeof *runtime->cores);
     init_workers(runtime);
-    return idle_init(&runtime->idle, &runtime->inject.lock, count);
+    return idle_init(&runtime->idle, &runtime->inject.lock, count, room);
 }
 
 static void free_workers(struct weft_runtime *runtime)
 {
+    size_t room = runtime->crew.room;
+
     idle_deinit(&runtime->idle);
-    free(runtime->workers);
-    free(runtime->cores);
+    if (runtime->workers != NULL)
+        port_unreserve(runtime->workers, room * sizeof *runtime->workers);
+    if (runtime->cores != NULL)
+        port_unreserve(runtime->cores, room * sizeof *runtime->cores);
+    crew_deinit(&runtime->crew);
 }
 
 int runtime_init(struct weft_runtime *runtime, uint32_t workers)
@@ -183,40 +202,27 @@ void runtime_deinit(struct weft_runtime *runtime)
 
 // ---- Threads ----
 
-static void stop_workers(struct weft_runtime *runtime, uint32_t started)
+static void stop_workers(struct weft_runtime *runtime)
 {
     store_relaxed(&runtime->phase, RUNTIME_ENDED); // shutdown.c S2
-    for (uint32_t i = 0; i < started; i++)
-        park_wake(&runtime->workers[i].parker, &runtime->driver);
-    for (uint32_t i = 0; i < started; i++)
-        port_thread_join(&runtime->workers[i].thread);
+    crew_end(runtime);
 }
 
 int runtime_start(struct weft_runtime *runtime)
 {
-    char name[16];
-
-    for (uint32_t i = 0; i < runtime->worker_count; i++) {
-        struct worker *worker = &runtime->workers[i];
-        snprintf(name, sizeof name, "weft-%u", i);
-        if (port_thread_start(&worker->thread, name, worker_main, worker)) {
-            stop_workers(runtime, i);
-            return -EAGAIN;
-        }
-    }
-    if (port_thread_start(&runtime->watchdog, "weft-watchdog", watchdog_main,
-                          runtime)) {
-        stop_workers(runtime, runtime->worker_count);
-        return -EAGAIN;
-    }
-    return 0;
+    if (crew_start(runtime) &&
+        port_thread_start(&runtime->watchdog, "weft-watchdog", watchdog_main,
+                          runtime) == 0)
+        return 0;
+    stop_workers(runtime);
+    return -EAGAIN;
 }
 
 void runtime_stop(struct weft_runtime *runtime)
 {
     runtime_drain(runtime);
     blocking_deinit(&runtime->blocking);
-    stop_workers(runtime, runtime->worker_count);
+    stop_workers(runtime);
     store_relaxed(&runtime->watchdog_stop, 1); // only an end
     port_futex_wake(&runtime->watchdog_stop, 1);
     port_thread_join(&runtime->watchdog);

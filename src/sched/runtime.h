@@ -8,6 +8,7 @@
 
 #include "driver/driver.h"
 #include "sched/blocking.h"
+#include "sched/crew.h"
 #include "sched/idle.h"
 #include "sched/inject.h"
 #include "sched/park.h"
@@ -17,7 +18,9 @@
 #include "task/table.h"
 
 enum {
-    WORKERS_MAX = 1024,
+    WORKERS_MAX = 1024, // that run at once
+    SPARES_MAX = 1024,  // besides
+    CREW_MAX = WORKERS_MAX + SPARES_MAX,
 #ifdef WEFT_EXPLORE
     RUNTIMES_MAX = 1, // each execution's has the same tag
 #else
@@ -33,8 +36,12 @@ struct core {
     struct queue queue;
     _Atomic(struct task *) next; // C1 in worker.c
     uint32_t tick;
-    uint32_t next_runs; // tasks in a row taken from `next`
-    uint32_t budget;    // operations left until the task must yield
+    uint32_t next_runs;      // tasks in a row taken from `next`
+    uint32_t budget;         // operations left until the task must yield
+    bool in_lap;             // C5 in worker.c
+    uint64_t lap_end;        // the same: an index of the queue
+    uint64_t looked_runs;    // the same: figures at the last look
+    uint64_t looked_spawned; //
     struct stats stats;
     uint64_t random;
     uint64_t id_next;    // ids set aside for spawns here
@@ -71,7 +78,8 @@ enum presence {
 struct worker {
     struct weft_runtime *runtime;
     uint32_t index;
-    struct core *core;              // NULL while lent to a dump
+    struct core *core;              // NULL while lent to a dump, and in a
+                                    // blocking section
     struct port_thread thread;      //
     void *sp;                       // of the loop, while a task runs
     struct fiber fiber;             // of the thread's stack
@@ -79,6 +87,7 @@ struct worker {
     atomic_u64 now;                 // ticks at the last switch; by its worker;
                                     // relaxed: a figure
     bool searching;                 //
+    atomic_u32 duty;                // enum duty; D1 in crew.c
     struct task *shunned;           // parked here last, where tasks migrate
     _Atomic(struct task *) hand;    // chosen to run, while a dump is met;
                                     // release by its worker, for dumps
@@ -131,6 +140,9 @@ struct trace_ops {
     bool (*capture_some)(struct worker *worker);
     // By any thread that gives the slot of an ended task back, under its lock.
     void (*before_release)(struct weft_runtime *runtime, struct task *task);
+    // Before a spare worker's thread is started, by whoever does so: what it
+    // needs to take part. 0 or -ENOMEM.
+    int (*worker_hired)(struct worker *worker);
     // In a worker's thread, before its first task and after its last.
     void (*worker_begins)(struct worker *worker);
     void (*worker_ends)(struct worker *worker);
@@ -158,14 +170,15 @@ struct weft_runtime {
     struct inject inject;
     struct idle idle;
     struct blocking blocking;
-    uint32_t worker_count;
-    struct worker *workers;
-    struct core *cores;
-    uint32_t stack_class;   // default
-    uint32_t tag;           // in handles; index into the registry
-    atomic_u32 phase;       // enum runtime_phase; S2 in shutdown.c
-    atomic_u32 living;      // tasks alive, counted only if max_tasks is below
-                            // the table's: relaxed, a limit
+    struct crew crew;
+    atomic_u32 worker_count; // that have begun; D4 in crew.c
+    struct worker *workers;  // room for crew.room
+    struct core *cores;      //
+    uint32_t stack_class;    // default
+    uint32_t tag;            // in handles; index into the registry
+    atomic_u32 phase;        // enum runtime_phase; S2 in shutdown.c
+    atomic_u32 living;       // tasks alive, counted only if max_tasks is below
+                             // the table's: relaxed, a limit
     atomic_u32 visitors;    // threads inside schedule_outside; S3 in shutdown.c
     atomic_u32 finishing;   // S1 in shutdown.c: bumped by a finish while ENDING
     atomic_u64 next_id;     // relaxed: ids need only differ
@@ -190,6 +203,9 @@ struct weft_runtime {
     atomic_u64 dumps_incomplete; //
     char name[WEFT_NAME_MAX];    // settings: written before it starts
     uint32_t max_tasks;          //
+    uint32_t spares;             //
+    bool follows_cpus;           // as many places as processors are allowed
+    int64_t handoff_ns;          // WEFT_NEVER: not by itself
     int64_t no_yield_ns;         //
     int64_t dump_patience_ns;    //
     int64_t dump_grace_ns;       //
@@ -200,9 +216,20 @@ struct weft_runtime {
     int64_t asleep_ns;           //
 };
 
+// How many workers there are; those below are made. Any thread.
+static inline uint32_t worker_count(const struct weft_runtime *runtime)
+{
+    return load_acquire(&runtime->worker_count); // crew.c D4
+}
+
 // The worker of the calling thread, NULL in others. The address must not be
 // kept across anything that parks: ask again.
 struct worker *worker_self(void);
+
+// In a forked child: its only thread is no worker, whatever it was before, and
+// there are no runtimes.
+void worker_forget(void);
+void runtime_forget_all(void);
 
 // The task that the calling thread runs, or NULL.
 struct task *task_self(void);
@@ -251,6 +278,14 @@ void sched_arrive(struct task *task);
 // Counts one operation that did not have to wait; yields when a task has had
 // many in a row.
 void sched_spend(void);
+
+// The calling task is about to block its thread, which gives its place to
+// another worker until sched_step_back. False: it has done so already.
+bool sched_step_aside(void);
+
+// After that, perhaps on another thread: the task goes on only in a place. May
+// yield.
+void sched_step_back(void);
 
 // For choices among equals; cheap in a task.
 uint64_t sched_random(void);
@@ -313,7 +348,8 @@ void task_cancel_outside(struct task *task);
 // worker may not have handed it over yet. Its result.
 void *task_reap(struct task *task);
 
-// Called by the worker once a task has left its stack for good.
-void task_finish(struct worker *worker, struct task *task);
+// Called by the worker, whose core it is, once a task has left its stack for
+// good.
+void task_finish(struct worker *worker, struct core *core, struct task *task);
 
 #endif

@@ -27,10 +27,12 @@ static uint64_t live(struct weft_runtime *runtime)
 {
     uint64_t finished = 0;
     uint64_t spawned = 0;
+    uint32_t count = worker_count(runtime);
 
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    for (uint32_t i = 0; i < count; i++)
         finished += load_acquire(&runtime->cores[i].finished); // S1
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    count = worker_count(runtime); // S1: those that came meanwhile too
+    for (uint32_t i = 0; i < count; i++)
         spawned += load_relaxed(&runtime->cores[i].spawned); // S1: as above
     lock_acquire(&runtime->inject.lock);
     spawned += runtime->outside;

@@ -170,7 +170,11 @@ static void body(void *arg)
     task->arg = task->fn(task->arg);
     if (task->top->locals != NULL)
         locals_end(task);
-    sched_leave(worker_self(), task, LEAVE_DONE);
+    struct worker *worker = worker_self();
+    if (worker == NULL)
+        panic("a child forked from a task returned from the task's function: "
+              "it must exec or exit");
+    sched_leave(worker, task, LEAVE_DONE);
 }
 
 static bool check(const weft_task_options *options, weft_task_fn *fn,
@@ -409,10 +413,9 @@ static void hand_over(struct worker *worker, struct task *task)
     }
 }
 
-void task_finish(struct worker *worker, struct task *task)
+void task_finish(struct worker *worker, struct core *core, struct task *task)
 {
     struct weft_runtime *runtime = worker->runtime;
-    struct core *core = worker->core;
 
     check_end(task);
     free_labels(task);

@@ -15,6 +15,14 @@
 //       before it begins another.
 //   C4  A task that was chosen when a meeting was asked for is in `hand` while
 //       its worker meets; release, so that a leader (acquire) sees its slot.
+//   C5  What waits in the shared queue has waited no less than what is queued
+//       here. While it is more than there is room for, a worker runs in laps:
+//       it takes a share, runs each of it once, and puts what is ready again
+//       behind all others. So nobody's turn comes twice before another's: of
+//       10,000 that yield, on one worker, none waits for more than 10,100 runs
+//       of others. (To make room by moving the oldest of those here, which come
+//       next, let some wait for 38,000 and more.) Not while tasks spawn about
+//       as many as are run: a tree of them would grow as broad as it can.
 //   C2  A task is run with its state set to RUNNING and the count up by one,
 //       before its stack is entered; whatever it left behind is looked at
 //       only after its stack is left (task.h P1).
@@ -44,6 +52,11 @@ __attribute__((noinline)) struct worker *worker_self(void)
 
     __asm__ volatile("" : "+r"(worker));
     return worker;
+}
+
+void worker_forget(void)
+{
+    self = NULL;
 }
 
 struct task *task_self(void)
@@ -94,9 +107,9 @@ void sched_notify(struct weft_runtime *runtime)
 
 // The newest goes into `next`; the one it displaces into the queue, where
 // others may take it, so one of them is told.
-static void schedule_next(struct worker *worker, struct task *task)
+static void schedule_next(struct worker *worker, struct core *core,
+                          struct task *task)
 {
-    struct core *core = worker->core;
     struct task *before = load_relaxed(&core->next); // NULL is stable: C1
 
     if (before == NULL) {
@@ -135,7 +148,7 @@ void sched_schedule(struct task *task)
     if (worker != NULL && worker->runtime->tag == task->tag &&
         worker->core != NULL && !migrates(worker->runtime)) {
         note_woken(task, worker_now(worker));
-        schedule_next(worker, task);
+        schedule_next(worker, worker->core, task);
         return;
     }
     struct task_list one = {0};
@@ -218,14 +231,39 @@ void sched_spend(void)
 {
     struct worker *worker = worker_self();
 
-    if (worker != NULL && --worker->core->budget == 0)
+    if (worker != NULL && worker->core != NULL && --worker->core->budget == 0)
         sched_leave(worker, load_relaxed(&worker->current), LEAVE_YIELD);
 }
 
-static void yielded(struct worker *worker, struct task *task)
+// ---- Blocking in place ----
+
+bool sched_step_aside(void)
+{
+    struct worker *worker = worker_self();
+
+    if (worker->core == NULL)
+        return false;
+    worker->core = NULL; // what it makes ready is for those who run
+    crew_hand_off(worker);
+    return true;
+}
+
+void sched_step_back(void)
+{
+    struct worker *worker = worker_self();
+
+    worker->core = &worker->runtime->cores[worker->index];
+    if (load_relaxed(&worker->duty) == DUTY_RUN || // crew.c D3
+        crew_try_return(worker))
+        return;
+    sched_leave(worker, load_relaxed(&worker->current), LEAVE_YIELD);
+}
+
+// ---- After a task has left ----
+
+static void yielded(struct worker *worker, struct core *core, struct task *task)
 {
     struct weft_runtime *runtime = worker->runtime;
-    struct core *core = worker->core;
 
     task_set_phase(task, 0, PHASE_READY);
     // Whoever was in the queue was announced when it came. Only if that has
@@ -247,7 +285,7 @@ static void check_canceled(struct task *task, uint64_t waiting)
 }
 
 // The task has announced its wait and is saved now; or was fired meanwhile.
-static void parked(struct worker *worker, struct task *task)
+static void parked(struct worker *worker, struct core *core, struct task *task)
 {
     uint64_t word = load_relaxed(&task->state); // a guess: the CAS orders
     uint64_t waiting = (word & ~UINT64_C(0xff)) | PHASE_WAITING;
@@ -261,7 +299,7 @@ static void parked(struct worker *worker, struct task *task)
     }
     word = load_acquire(&task->state); // task.h P1: FIRED, so ours again
     task_set_phase(task, STATE_OUTCOME(word), PHASE_READY);
-    schedule_next(worker, task);
+    schedule_next(worker, core, task);
 }
 
 // C3: says what it is about to run; then what is asked for.
@@ -331,13 +369,13 @@ static void run(struct worker *worker, struct task *task)
     count(&core->runs, 1);
     switch (worker->leaving) {
     case LEAVE_YIELD:
-        yielded(worker, task);
+        yielded(worker, core, task);
         break;
     case LEAVE_PARK:
-        parked(worker, task);
+        parked(worker, core, task);
         break;
     case LEAVE_DONE:
-        task_finish(worker, task);
+        task_finish(worker, core, task);
         break;
     }
     // Only now: a meeting that this worker missed finds each task that is
@@ -389,10 +427,18 @@ static struct task *take_injected(struct worker *worker, uint32_t max)
     return first;
 }
 
-static uint32_t injected_share(struct weft_runtime *runtime)
+// Of the shared queue, for each worker that runs.
+static uint32_t per_worker(struct weft_runtime *runtime)
 {
     uint32_t length = load_relaxed(&runtime->inject.length); // only a size
-    uint32_t share = length / runtime->worker_count + 1;
+    uint32_t workers = load_relaxed(&runtime->idle.workers); // a figure
+
+    return length / (workers > 0 ? workers : 1) + 1;
+}
+
+static uint32_t injected_share(struct weft_runtime *runtime)
+{
+    uint32_t share = per_worker(runtime);
 
     return share < QUEUE_BATCH ? share : QUEUE_BATCH;
 }
@@ -447,7 +493,7 @@ static struct task *steal_next(struct worker *worker, struct worker *victim,
 static struct task *steal(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
-    uint32_t workers = runtime->worker_count;
+    uint32_t workers = worker_count(runtime);
     uint32_t start = (uint32_t)(random_next(worker->core) % workers);
     struct task *task;
 
@@ -503,6 +549,73 @@ static void poll_driver(struct worker *worker)
     sched_schedule_list(runtime, &ready);
 }
 
+// C5: has the next look come when the lap is over.
+static void look_after_lap(struct core *core)
+{
+    uint64_t left = core->lap_end - load_relaxed(&core->queue.head); // a guess
+    uint32_t interval = core->stats.interval;
+
+    if (left + 1 < interval)
+        core->tick = interval - (uint32_t)left - 1;
+}
+
+// C5: all that is queued here goes behind the shared queue.
+static void give_back(struct weft_runtime *runtime, struct core *core)
+{
+    struct task_list oldest = {0};
+    uint32_t left = queue_length(&core->queue);
+
+    while (oldest.count < left) {
+        uint32_t before = oldest.count;
+        queue_pop_batch(&core->queue, &oldest);
+        if (oldest.count == before)
+            break; // thieves were faster
+    }
+    if (oldest.count == 0)
+        return;
+    inject_push(&runtime->inject, &oldest);
+    sched_notify(runtime);
+}
+
+// C5: whether those that ran since the last look have spawned about as many.
+static bool breeds(struct core *core)
+{
+    uint64_t runs = load_relaxed(&core->runs);       // our own
+    uint64_t spawned = load_relaxed(&core->spawned); // our own
+    bool many =
+        2 * (spawned - core->looked_spawned) >= runs - core->looked_runs;
+
+    core->looked_runs = runs;
+    core->looked_spawned = spawned;
+    return many;
+}
+
+// The shared queue's turn.
+static struct task *take_turn(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct core *core = worker->core;
+    uint32_t room = QUEUE_CAP - queue_length(&core->queue);
+    uint32_t share = injected_share(runtime);
+    bool grows = breeds(core);
+    bool in_lap = core->in_lap;
+
+    core->in_lap = !grows && per_worker(runtime) > room;
+    if (!core->in_lap)
+        return take_injected(worker, share < room ? share : room + 1);
+    struct task *task = NULL;
+    if (!in_lap) {
+        core->lap_end = load_relaxed(&core->queue.tail); // our own
+    } else if ((int64_t)(load_relaxed(&core->queue.head) - core->lap_end) >=
+               0) {
+        give_back(runtime, core);
+        task = take_injected(worker, injected_share(runtime));
+        core->lap_end = load_relaxed(&core->queue.tail); // our own
+    }
+    look_after_lap(core);
+    return task;
+}
+
 // Every so many ticks: events, timers, and the shared queue's turn.
 static struct task *look_elsewhere(struct worker *worker)
 {
@@ -512,11 +625,7 @@ static struct task *look_elsewhere(struct worker *worker)
                  load_relaxed(&core->busy)); // our own
     store_relaxed(&core->mean_run_ns, (uint64_t)core->stats.mean_run_ns);
     poll_driver(worker);
-    // A whole share, not one: tasks that have overflowed while this worker
-    // is never idle would wait for as many looks as there are tasks.
-    uint32_t room = QUEUE_CAP - queue_length(&core->queue);
-    uint32_t share = injected_share(worker->runtime);
-    return take_injected(worker, share < room ? share : room + 1);
+    return take_turn(worker);
 }
 
 // ---- Sleeping ----
@@ -526,7 +635,8 @@ static bool work_anywhere(struct weft_runtime *runtime)
 {
     if (!inject_empty(&runtime->inject))
         return true;
-    for (uint32_t i = 0; i < runtime->worker_count; i++)
+    uint32_t count = worker_count(runtime);
+    for (uint32_t i = 0; i < count; i++)
         if (queue_length(&runtime->cores[i].queue) > 0)
             return true;
     return false;
@@ -552,15 +662,15 @@ static void go_out(struct worker *worker)
     store_seq_cst(&worker->presence, PRESENCE_OUT); // rendezvous.c P1
 }
 
-// Sleeps once. While it is out, a dump goes on without it.
-static void sleep_once(struct worker *worker, struct task_list *ret_ready)
+// Sleeps once, in the driver unless that is NULL. While it is out, a dump goes
+// on without it.
+static void sleep_once(struct worker *worker, struct driver *driver,
+                       struct task_list *ret_ready)
 {
-    struct weft_runtime *runtime = worker->runtime;
-
     go_out(worker);
-    if (!meeting_asked(runtime)) {
+    if (!meeting_asked(worker->runtime)) {
         count(&worker->core->parks, 1);
-        park_sleep(&worker->parker, &runtime->driver, ret_ready);
+        park_sleep(&worker->parker, driver, ret_ready);
     }
     come_in(worker);
 }
@@ -581,7 +691,7 @@ static void rest(struct worker *worker)
     look_around(runtime); // idle.c H1
     for (;;) {
         struct task_list ready = {0};
-        sleep_once(worker, &ready);
+        sleep_once(worker, &runtime->driver, &ready);
         bool has_work = ready.count > 0 || ended(runtime);
         sched_schedule_list(runtime, &ready);
         worker->searching = idle_leave(&runtime->idle, worker->index, has_work);
@@ -590,6 +700,24 @@ static void rest(struct worker *worker)
         count(&worker->core->noop_parks, 1);
     }
     worker_set_now(worker, port_ticks());
+}
+
+// Its place was given away: takes one that is free, or sleeps as a spare until
+// it gets one. False: the runtime has ended.
+__attribute__((noinline)) static bool stand_by(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    struct task_list none = {0};
+
+    worker->core = &runtime->cores[worker->index]; // it may have parked in a
+                                                   // blocking section
+    end_search(worker);
+    if (!ended(runtime) && !crew_return(worker))
+        while (load_relaxed(&worker->duty) != DUTY_RUN && // crew.c D3
+               !ended(runtime))
+            sleep_once(worker, NULL, &none);
+    worker_set_now(worker, port_ticks());
+    return !ended(runtime);
 }
 
 // ---- The loop ----
@@ -631,9 +759,8 @@ static struct task *find(struct worker *worker)
 
 static void work(struct worker *worker)
 {
-    struct weft_runtime *runtime = worker->runtime;
-
-    while (!ended(runtime)) {
+    // crew.c D3; at the end nobody has a place.
+    while (load_relaxed(&worker->duty) == DUTY_RUN || stand_by(worker)) {
         struct task *task = find(worker);
         if (task != NULL) {
             end_search(worker);
@@ -655,6 +782,7 @@ void *worker_main(void *arg)
     if (runtime->trace != NULL)
         runtime->trace->worker_begins(worker);
     worker_set_now(worker, port_ticks());
+    crew_join(worker);
     come_in(worker);
     work(worker);
     go_out(worker);

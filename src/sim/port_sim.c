@@ -163,6 +163,12 @@ int64_t port_thread_cpu(int tid)
     return simulated() ? -1 : real_thread_cpu(tid);
 }
 
+bool port_thread_sleeps(int tid)
+{
+    return simulated() ? sim_thread_waits((uint32_t)(tid - FIRST_ID))
+                       : real_thread_sleeps(tid);
+}
+
 void port_signal_admit(int number, bool admit)
 {
     if (!simulated())

@@ -23,6 +23,7 @@ int real_alarm_arm(struct port_alarm *alarm, int tid, int number,
                    const void *value);
 void real_alarm_cancel(struct port_alarm *alarm);
 int64_t real_thread_cpu(int tid);
+bool real_thread_sleeps(int tid);
 void real_signal_admit(int number, bool admit);
 unsigned real_cpus(void);
 uint64_t real_random(void);

@@ -101,6 +101,9 @@ void sim_thread_stack(uintptr_t *ret_low, uintptr_t *ret_high);
 // runs.
 const void *sim_thread_saved(uint32_t number);
 
+// Whether a thread, by its number, waits for a waking or a time.
+bool sim_thread_waits(uint32_t number);
+
 // How many live, and how many of these weft has started.
 void sim_thread_count(uint32_t *ret_all, uint32_t *ret_by_weft);
 

@@ -511,6 +511,16 @@ const void *sim_thread_saved(uint32_t number)
     return NULL;
 }
 
+bool sim_thread_waits(uint32_t number)
+{
+    for (uint32_t i = 0; i < sim->used; i++) {
+        const struct sim_thread *thread = &sim->threads[i];
+        if (thread->number == number && lives(thread))
+            return thread->state == SIM_WAITING;
+    }
+    return false;
+}
+
 void sim_thread_count(uint32_t *ret_all, uint32_t *ret_by_weft)
 {
     *ret_all = 0;

@@ -70,6 +70,21 @@ void *blocking_run_aside(weft_task_fn *fn, void *arg)
     return call.arg;
 }
 
+int weft_blocking_run_here(weft_task_fn *fn, void *arg, void **ret_result)
+{
+    if (fn == NULL)
+        return -EINVAL;
+    if (task_self() == NULL)
+        return -EPERM;
+    bool aside = sched_step_aside();
+    void *result = fn(arg);
+    if (aside)
+        sched_step_back();
+    if (ret_result != NULL)
+        *ret_result = result;
+    return 0;
+}
+
 int weft_blocking_run(weft_task_fn *fn, void *arg, void **ret_result)
 {
     struct call call = {

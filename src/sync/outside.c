@@ -15,6 +15,18 @@ static struct lock lock;
 struct list outside_all = {&outside_all, &outside_all}; // I1
 static uint64_t last_serial;                            // under lock
 
+// A forked child has none of the threads that waited.
+static void forget(void)
+{
+    lock = (struct lock){0};
+    list_init(&outside_all); // I1
+}
+
+__attribute__((constructor)) static void announce_forks(void)
+{
+    (void)port_at_fork(NULL, NULL, forget); // as limbo.c
+}
+
 static void describe(struct outsider *o, const struct wait *wait)
 {
     const char *name = NULL;

@@ -29,7 +29,7 @@ static void lead(void)
     touched += 10;
     led++;
     shown++;
-    for (uint32_t i = 0; i < runtime.worker_count; i++) {
+    for (uint32_t i = 0; i < worker_count(&runtime); i++) {
         if (all_meet)
             runtime.cores[i].tick++; // its worker's alone, otherwise
         look_at(load_acquire(&runtime.workers[i].current));
@@ -84,7 +84,7 @@ static void open_meeting(int64_t deadline_ns)
     barrier_begin(&barrier, deadline_ns);
     store_seq_cst(&runtime.trace_asked, TRACE_MEETING);
     port_barrier_heavy();
-    for (uint32_t i = 0; i < runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&runtime); i++)
         if (load_seq_cst(&runtime.workers[i].presence) == PRESENCE_OUT)
             barrier_count_away(&barrier, i);
     lock_release(&barrier.lock);

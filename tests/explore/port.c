@@ -217,6 +217,12 @@ int64_t port_thread_cpu(int tid)
     return -1;
 }
 
+bool port_thread_sleeps(int tid)
+{
+    (void)tid;
+    return true;
+}
+
 uint64_t port_random(void)
 {
     return randoms++;

@@ -313,7 +313,7 @@ static void reset_idle(void)
     reset(0);
     memset(told, 0, sizeof told);
     idle_lock = (struct lock){0};
-    explore_expect(idle_init(&idle, &idle_lock, 2) == 0);
+    explore_expect(idle_init(&idle, &idle_lock, 2, 2) == 0);
 }
 
 static void add_work(void *arg)

@@ -22,7 +22,7 @@ void scheduler_run(void)
 {
     static const char *names[] = {"worker 0", "worker 1"};
 
-    for (uint32_t i = 0; i < runtime.worker_count; i++)
+    for (uint32_t i = 0; i < worker_count(&runtime); i++)
         explore_start_daemon(names[i], run_worker, &runtime.workers[i]);
 }
 
@@ -37,7 +37,7 @@ void scheduler_end(void)
     uint64_t finished = 0;
     uint64_t spawned = runtime.outside;
 
-    for (uint32_t i = 0; i < runtime.worker_count; i++) {
+    for (uint32_t i = 0; i < worker_count(&runtime); i++) {
         finished += load_relaxed(&runtime.cores[i].finished);
         spawned += load_relaxed(&runtime.cores[i].spawned);
         explore_expect(queue_length(&runtime.cores[i].queue) == 0);

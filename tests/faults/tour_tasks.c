@@ -161,6 +161,10 @@ static void in_threads(void)
     void *result = NULL;
 
     for (uintptr_t i = 1; i <= 3; i++) {
+        void *here = NULL;
+        must_hold(weft_blocking_run_here(triple, (void *)i, &here) == 0,
+                  "a call in place needs no thread");
+        must_hold((uintptr_t)here == 3 * i, "a call in place gives its result");
         int error = weft_blocking_run(triple, (void *)i, &result);
         if (went_well(error, "blocking"))
             must_hold((uintptr_t)result == 3 * i, "a call gives its result");

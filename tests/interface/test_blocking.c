@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 #include <weft/weft.h>
 
 #include <cmocka.h>
@@ -197,6 +198,132 @@ static void test_channels_lead_out(void **state)
     run(receive_from_outside);
 }
 
+// ---- Growing, shrinking, and the queue ----
+
+static weft_runtime *start_pool(uint32_t threads, uint32_t queue,
+                                int64_t keep_ns)
+{
+    weft_runtime_options options = {
+        .size = sizeof options,
+        .workers = 2,
+        .blocking_threads = threads,
+        .blocking_queue = queue,
+        .blocking_keep_ns = keep_ns,
+    };
+    weft_runtime *runtime;
+
+    expect_is(weft_runtime_new(&options, &runtime), 0);
+    return runtime;
+}
+
+static weft_runtime_metrics metrics_of(const weft_runtime *runtime)
+{
+    weft_runtime_metrics found;
+
+    expect_is(weft_runtime_metrics_get(runtime, &found), 0);
+    return found;
+}
+
+static void await_inside(struct meeting *meeting, int count)
+{
+    while (count_inside(meeting) < count)
+        usleep(100);
+}
+
+static void *refuse(void *arg)
+{
+    expect_is(weft_blocking_run(add_one, arg, NULL), -EBUSY);
+    return arg;
+}
+
+// Two run, three wait for them, and the sixth is refused.
+static void test_limits_hold(void **state)
+{
+    struct meeting meeting = {PTHREAD_MUTEX_INITIALIZER,
+                              PTHREAD_COND_INITIALIZER, 0, false};
+    weft_runtime *runtime = start_pool(2, 3, 0);
+    weft_task tasks[5];
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        tasks[i] = spawn_on(runtime, go_to_meeting, &meeting);
+    await_inside(&meeting, 2);
+    while (metrics_of(runtime).blocking_queued < 3)
+        usleep(100);
+    expect_is(metrics_of(runtime).blocking_now, 2);
+    expect_is(weft_runtime_run(runtime, refuse, NULL, NULL), 0);
+    expect_is(count_inside(&meeting), 2);
+    open_the_doors(&meeting);
+    for (int i = 0; i < 5; i++)
+        join(tasks[i]);
+    expect_is(meeting.inside, 5);
+    expect_is(metrics_of(runtime).blocking_threads, 2);
+    expect_is(metrics_of(runtime).blocking_queued, 0);
+    expect_is(weft_runtime_free(runtime), 0);
+}
+
+static void test_idle_threads_go(void **state)
+{
+    weft_runtime *runtime = start_pool(8, 0, MS);
+
+    (void)state;
+    for (int round = 1; round <= 3; round++) {
+        expect_is(weft_runtime_run(runtime, call_from_many, NULL, NULL), 0);
+        while (metrics_of(runtime).blocking_now > 0)
+            usleep(1000);
+    }
+    expect_is(weft_runtime_free(runtime), 0);
+}
+
+// ---- An end that does not wait ----
+
+static void *call_meeting(void *arg)
+{
+    expect_is(weft_blocking_run(meet, arg, NULL), 0);
+    return NULL;
+}
+
+static void test_end_need_not_be_waited_for(void **state)
+{
+    static struct meeting meeting = {PTHREAD_MUTEX_INITIALIZER,
+                                     PTHREAD_COND_INITIALIZER, 0, false};
+    weft_runtime *runtime = start_pool(1, 0, 0);
+    weft_task task = spawn_on(runtime, call_meeting, &meeting);
+
+    (void)state;
+    await_inside(&meeting, 1);
+    assert_int_equal(weft_runtime_free_by(runtime, weft_time_after(MS)),
+                     -ETIMEDOUT);
+    assert_int_equal(weft_task_cancel(task), 0); // it lives still
+    open_the_doors(&meeting);
+    while (weft_task_cancel(task) != -ESRCH) // its end goes on by itself
+        usleep(1000);
+    runtime = start_pool(1, 0, 0);
+    join(spawn_on(runtime, call_often, NULL));
+    assert_int_equal(weft_runtime_free_by(runtime, WEFT_NEVER), 0);
+    assert_int_equal(weft_runtime_free_by(NULL, 0), 0);
+}
+
+static void *end_from_task(void *arg)
+{
+    expect_is(weft_runtime_free_by(weft_runtime_self(), 0), -EDEADLK);
+    return arg;
+}
+
+static void test_limits_are_checked(void **state)
+{
+    weft_runtime_options options = {.size = sizeof options};
+    weft_runtime *runtime;
+
+    (void)state;
+    options.blocking_threads = (1 << 16) + 1;
+    assert_int_equal(weft_runtime_new(&options, &runtime), -EINVAL);
+    options.blocking_threads = 0;
+    options.blocking_keep_ns = -1;
+    assert_int_equal(weft_runtime_new(&options, &runtime), -EINVAL);
+    run(end_from_task);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +332,10 @@ int main(void)
         cmocka_unit_test(test_it_is_not_cut_short),
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_channels_lead_out),
+        cmocka_unit_test(test_limits_hold),
+        cmocka_unit_test(test_idle_threads_go),
+        cmocka_unit_test(test_end_need_not_be_waited_for),
+        cmocka_unit_test(test_limits_are_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -511,6 +512,76 @@ static void test_cpus(void **state)
     assert_int_equal(in_child(cpus_when_pinned, NULL), 1);
 }
 
+// A hierarchy of control groups that is made up: /a/b, in a folder of our own.
+static char made_up[] = "/tmp/weft-cgroups-XXXXXX";
+
+static void write_made_up(const char *name, const char *text)
+{
+    char path[256];
+
+    snprintf(path, sizeof path, "%s/%s", made_up, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static unsigned cpus_by_made_up(const char *groups)
+{
+    char path[256];
+
+    write_made_up("groups", groups);
+    snprintf(path, sizeof path, "%s/groups", made_up);
+    return port_cpus_by(path, made_up);
+}
+
+static void remove_made_up(void)
+{
+    static const char *const names[] = {"a/b/cpu.max", "a/b", "a/cpu.max", "a",
+                                        "groups"};
+    char path[256];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", made_up, names[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(rmdir(made_up), 0);
+}
+
+// The least that the group and those around it grant, but no more than the
+// affinity allows; whatever cannot be read limits nothing.
+static void test_quotas(void **state)
+{
+    unsigned allowed = port_cpus_by("/dev/null", "/nowhere");
+    unsigned two = allowed < 2 ? allowed : 2;
+    char path[256];
+
+    (void)state;
+    assert_non_null(mkdtemp(made_up));
+    snprintf(path, sizeof path, "%s/a", made_up);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/a/b", made_up);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(cpus_by_made_up("0::/a/b\n"), allowed);
+    write_made_up("a/b/cpu.max", "max 100000\n");
+    write_made_up("a/cpu.max", "50000 100000\n");
+    assert_int_equal(cpus_by_made_up("0::/a/b\n"), 1);
+    assert_int_equal(cpus_by_made_up("4:cpu:/x\n0::/a/b\n"), 1);
+    write_made_up("a/cpu.max", "150000 100000\n"); // rounded up
+    assert_int_equal(cpus_by_made_up("0::/a/b\n"), two);
+    write_made_up("a/b/cpu.max", "100000 100000\n");
+    assert_int_equal(cpus_by_made_up("0::/a/b\n"), 1);
+    assert_int_equal(cpus_by_made_up("0::/a\n"), two);
+    assert_int_equal(cpus_by_made_up("0::/\n"), allowed);
+    assert_int_equal(cpus_by_made_up("7:cpu:/a/b\n"), allowed); // version 1
+    assert_int_equal(cpus_by_made_up("0::nonsense"), allowed);
+    assert_int_equal(cpus_by_made_up(""), allowed);
+    write_made_up("a/b/cpu.max", "-5 100000\n");
+    write_made_up("a/cpu.max", "nonsense\n");
+    assert_int_equal(cpus_by_made_up("0::/a/b\n"), allowed);
+    remove_made_up();
+}
+
 static void test_random_differs(void **state)
 {
     (void)state;
@@ -773,6 +844,7 @@ int main(void)
         cmocka_unit_test(test_alarm),
         cmocka_unit_test(test_thread_cpu),
         cmocka_unit_test(test_cpus),
+        cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_random_differs),
         cmocka_unit_test(test_at_fork),
         cmocka_unit_test(test_poller_reports_edges_once),
