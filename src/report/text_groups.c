@@ -216,79 +216,68 @@ static void add_timeouts(struct view *view, struct str *str,
     view_add_range(str, min, max);
 }
 
+// What precedes the object, for waits of which that is all there is to say.
+static const char *before_object(enum weft_wait_kind wait)
+{
+    static const char *const words[WAIT_LAST + 1] = {
+        [WEFT_WAIT_MUTEX] = "",
+        [WEFT_WAIT_SEMAPHORE] = "",
+        [WEFT_WAIT_COND] = "",
+        [WEFT_WAIT_EVENT] = "",
+        [WEFT_WAIT_BARRIER] = "",
+        [WEFT_WAIT_ONCE] = "",
+        [WEFT_WAIT_WAITGROUP] = "",
+        [WEFT_WAIT_CHAN_SEND] = "send on ",
+        [WEFT_WAIT_CHAN_RECV] = "receive on ",
+        [WEFT_WAIT_RWLOCK_READ] = "read lock on ",
+        [WEFT_WAIT_RWLOCK_WRITE] = "write lock on ",
+        [WEFT_WAIT_SCOPE_SPAWN] = "a place in ",
+        [WEFT_WAIT_SCOPE_NEXT] = "the next child of ",
+    };
+
+    return words[wait];
+}
+
+// All there is to say of waits that are for no object.
+static const char *without_object(enum weft_wait_kind wait)
+{
+    static const char *const words[WAIT_LAST + 1] = {
+        [WEFT_WAIT_NONE] = "nothing",
+        [WEFT_WAIT_SLEEP] = "sleep",
+        [WEFT_WAIT_INTERVAL] = "the tick of an interval",
+        [WEFT_WAIT_WALL] = "a wall-clock time",
+        [WEFT_WAIT_DUMP] = "the dump that it has asked for",
+        [WEFT_WAIT_BLOCKING] = "a blocking call on another thread",
+    };
+
+    return words[wait];
+}
+
 void view_add_what(struct view *view, struct str *str,
                    const struct group *group)
 {
     const struct model_task task = model_task(view->dump, group->first);
+    enum weft_wait_kind wait = (enum weft_wait_kind)task.wait;
     struct items fds;
 
-    switch ((enum weft_wait_kind)task.wait) {
-    case WEFT_WAIT_NONE:
-        str_add(str, "nothing");
-        break;
-    case WEFT_WAIT_MUTEX:
-    case WEFT_WAIT_SEMAPHORE:
-    case WEFT_WAIT_COND:
-    case WEFT_WAIT_EVENT:
-    case WEFT_WAIT_BARRIER:
-    case WEFT_WAIT_ONCE:
-    case WEFT_WAIT_WAITGROUP:
+    if (before_object(wait) != NULL) {
+        str_add(str, before_object(wait));
         add_object(view, str, group);
-        break;
-    case WEFT_WAIT_SELECT:
+    } else if (wait == WEFT_WAIT_SELECT) {
         str_add(str, "first of ");
         view_add_choice(str, view->dump, task.choice);
         if (collect(view, group, get_choice).count > 1)
             str_add(str, ", and others");
-        break;
-    case WEFT_WAIT_CHAN_SEND:
-        str_add(str, "send on ");
-        add_object(view, str, group);
-        break;
-    case WEFT_WAIT_CHAN_RECV:
-        str_add(str, "receive on ");
-        add_object(view, str, group);
-        break;
-    case WEFT_WAIT_RWLOCK_READ:
-        str_add(str, "read lock on ");
-        add_object(view, str, group);
-        break;
-    case WEFT_WAIT_RWLOCK_WRITE:
-        str_add(str, "write lock on ");
-        add_object(view, str, group);
-        break;
-    case WEFT_WAIT_JOIN:
+    } else if (wait == WEFT_WAIT_JOIN) {
         add_joined(view, str, group);
-        break;
-    case WEFT_WAIT_SCOPE:
+    } else if (wait == WEFT_WAIT_SCOPE) {
         add_left(view, str, group);
-        break;
-    case WEFT_WAIT_SCOPE_SPAWN:
-    case WEFT_WAIT_SCOPE_NEXT:
-        str_add(str, task.wait == WEFT_WAIT_SCOPE_SPAWN ? "a place in "
-                                                        : "the next child of ");
-        add_object(view, str, group);
-        break;
-    case WEFT_WAIT_SLEEP:
-        str_add(str, "sleep");
-        break;
-    case WEFT_WAIT_INTERVAL:
-        str_add(str, "the tick of an interval");
-        break;
-    case WEFT_WAIT_WALL:
-        str_add(str, "a wall-clock time");
-        break;
-    case WEFT_WAIT_FD:
+    } else if (wait == WEFT_WAIT_FD) {
         fds = collect(view, group, get_fd);
         str_add(str, task.wait_write ? "write on fd " : "read on fd ");
         add_items(str, &fds, "");
-        break;
-    case WEFT_WAIT_DUMP:
-        str_add(str, "the dump that it has asked for");
-        break;
-    case WEFT_WAIT_BLOCKING:
-        str_add(str, "a blocking call on another thread");
-        break;
+    } else {
+        str_add(str, without_object(wait));
     }
 }
 

@@ -61,7 +61,7 @@ extern const struct clause_kind acquire_clause;
 extern const struct clause_kind event_clause;
 extern const struct clause_kind waitgroup_clause;
 extern const struct clause_kind join_clause;
-extern const struct clause_kind next_clause;     // sync/scope.c
+extern const struct clause_kind next_clause; // sync/scope.c
 extern const struct clause_kind wall_clause;
 extern const struct clause_kind readable_clause; // io/fd.c
 extern const struct clause_kind writable_clause; //

@@ -154,8 +154,10 @@ static void await_sleepers(weft_runtime *runtime, int wanted)
 
 static weft_runtime *start(const char *name)
 {
-    weft_runtime_options options = {
-        .size = sizeof options, .name = name, .workers = 1};
+    weft_runtime_options options = {.size = sizeof options,
+                                    .name = name,
+                                    .workers = 1,
+                                    .handoff_ns = WEFT_NEVER};
     weft_runtime *runtime;
 
     CHECK(weft_runtime_new(&options, &runtime) == 0);

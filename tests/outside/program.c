@@ -49,6 +49,7 @@ static weft_runtime *make_runtime(const char *name, unsigned workers)
     weft_runtime_options options = {.size = sizeof(options),
                                     .workers = workers,
                                     .name = name,
+                                    .handoff_ns = WEFT_NEVER,
                                     .dump_signal = -1};
     weft_runtime *runtime;
 

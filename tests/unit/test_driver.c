@@ -166,7 +166,7 @@ static void test_looking_fires_timers(void **state)
 
     setup(&fixture);
     waiter_arm(&waiter, NULL, false);
-    driver_arm(&fixture.driver, &timer, port_now() - 1, &waiter);
+    driver_arm(&fixture.driver, &timer, port_now() - MS, &waiter);
     poll_until(&fixture, 0);
     assert_int_equal(load_acquire(&waiter.word), ETIMEDOUT + 1);
     driver_cancel(&fixture.driver, &timer);
