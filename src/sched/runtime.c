@@ -133,7 +133,6 @@ static void init_workers(struct weft_runtime *runtime)
     }
 }
 
-// Reserved, for most of them are never needed.
 static int alloc_workers(struct weft_runtime *runtime, uint32_t count)
 {
     uint32_t room = count + runtime->spares;
@@ -141,23 +140,21 @@ static int alloc_workers(struct weft_runtime *runtime, uint32_t count)
     if (crew_init(&runtime->crew, count, room) != 0)
         return -ENOMEM;
     store_relaxed(&runtime->worker_count, count); // not shared yet
-    runtime->workers = port_reserve(room * sizeof *runtime->workers, 64, false);
-    runtime->cores = port_reserve(room * sizeof *runtime->cores, 64, false);
+    runtime->workers = aligned_alloc(64, room * sizeof *runtime->workers);
+    runtime->cores = aligned_alloc(64, room * sizeof *runtime->cores);
     if (runtime->workers == NULL || runtime->cores == NULL)
         return -ENOMEM;
+    memset(runtime->workers, 0, room * sizeof *runtime->workers);
+    memset(runtime->cores, 0, room * sizeof *runtime->cores);
     init_workers(runtime);
     return idle_init(&runtime->idle, &runtime->inject.lock, count, room);
 }
 
 static void free_workers(struct weft_runtime *runtime)
 {
-    size_t room = runtime->crew.room;
-
     idle_deinit(&runtime->idle);
-    if (runtime->workers != NULL)
-        port_unreserve(runtime->workers, room * sizeof *runtime->workers);
-    if (runtime->cores != NULL)
-        port_unreserve(runtime->cores, room * sizeof *runtime->cores);
+    free(runtime->workers);
+    free(runtime->cores);
     crew_deinit(&runtime->crew);
 }
 
