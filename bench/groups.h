@@ -7,6 +7,7 @@
 // Each measures all points of one benchmark; bench_dump and bench_dump_hostile
 // those of several that one and the same run gives.
 void bench_yield(const struct settings *settings);
+void bench_longest_wait(const struct settings *settings);
 void bench_spawn_join(const struct settings *settings);
 void bench_skynet(const struct settings *settings);
 void bench_chan_pingpong(const struct settings *settings);

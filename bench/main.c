@@ -21,6 +21,7 @@ static const struct {
     bench_fn *run; // twice in a row: measured together
 } benches[] = {
     {"yield", bench_yield},
+    {"longest-wait", bench_longest_wait},
     {"spawn-join", bench_spawn_join},
     {"chan-pingpong", bench_chan_pingpong},
     {"mutex", bench_mutex},

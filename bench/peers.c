@@ -20,7 +20,7 @@ static bool supported(const struct point *point)
         "event",           "cond-pingpong",   "once",          "waitgroup",
         "select-ready",    "select-pingpong", "oneshot",       "broadcast",
         "watch-pingpong",  "scope",           "scope-next",    "timer-cancel",
-        "timer-churn",     "recv-deadline",   "sleep-late",
+        "timer-churn",     "recv-deadline",   "sleep-late",    "longest-wait",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

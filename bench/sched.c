@@ -1,8 +1,11 @@
-// sched.c -- yield, spawn-join, skynet: what the scheduler costs.
+// sched.c -- yield, longest-wait, spawn-join, skynet: what the scheduler costs.
 //
 //   yield       ns of a worker's time for one weft_task_yield, the run of the
 //               next task included: wall time * workers / yields. All tasks
 //               yield in a loop.
+//   longest-wait  how many rounds the longest wait of a ready task is: the
+//               longest time between two runs of one, divided by that in which
+//               each task runs once. All tasks yield in a loop.
 //   spawn-join  ns of a worker's time for one task that does nothing, started
 //               and joined by another: wall time * workers / tasks. One task
 //               per worker starts `batch` of them, then joins them in order.
@@ -65,6 +68,64 @@ void bench_yield(const struct settings *settings)
         yield_with(settings, workers, 2 * workers);
         yield_with(settings, workers, 1000);
         if (workers == most)
+            break;
+    }
+}
+
+// ---- longest-wait ----
+
+static _Atomic int64_t longest_ns;
+
+static void note_wait(int64_t wait_ns)
+{
+    int64_t seen = atomic_load_explicit(&longest_ns, memory_order_relaxed);
+
+    while (wait_ns > seen &&
+           !atomic_compare_exchange_weak(&longest_ns, &seen, wait_ns))
+        ;
+}
+
+static void *yield_and_look(void *arg)
+{
+    struct doer *doer = arg;
+    int64_t from_ns = *(int64_t *)doer->shared;
+    int64_t last_ns = INT64_MAX;
+
+    while (weft_task_yield() == 0) {
+        int64_t now_ns = weft_time_now();
+        if (last_ns >= from_ns && now_ns > last_ns)
+            note_wait(now_ns - last_ns);
+        last_ns = now_ns;
+        doer_count(doer);
+    }
+    return NULL;
+}
+
+static void run_longest_wait(const struct point *point, double *ret_values)
+{
+    unsigned workers = (unsigned)point_number(point, "workers");
+    unsigned tasks = (unsigned)point_number(point, "tasks");
+    static int64_t from_ns; // outlives this call
+
+    from_ns = weft_time_after(50 * WEFT_MILLISECOND); // all are there by then
+    double each_ns = steady_ns(workers, tasks, yield_and_look, &from_ns);
+    ret_values[0] = (double)atomic_load(&longest_ns) / (each_ns * tasks);
+}
+
+void bench_longest_wait(const struct settings *settings)
+{
+    for (unsigned workers = 1;; workers = settings->workers) {
+        struct point point = {
+            .names = {"longest-wait"},
+            .unit = "rounds",
+            .params = {{"tasks", 10000, NULL}, {"workers", workers, NULL}},
+            .runs = 5,
+            .run = run_longest_wait,
+        };
+
+        bench_measure(settings, &point);
+        bench_peers(settings, &point);
+        if (workers == settings->workers)
             break;
     }
 }

@@ -55,6 +55,28 @@ func steady(tasks int, do func(d *doer, index int)) float64 {
 	return float64(wall.Nanoseconds()) / float64(done)
 }
 
+func longestWait() float64 {
+	var longest int64
+	from := time.Now().Add(50 * time.Millisecond)
+	each := steady(params["tasks"], func(d *doer, _ int) {
+		last := time.Time{}
+		for {
+			runtime.Gosched()
+			now := time.Now()
+			if last.After(from) {
+				wait := int64(now.Sub(last))
+				seen := atomic.LoadInt64(&longest)
+				for wait > seen && !atomic.CompareAndSwapInt64(&longest, seen, wait) {
+					seen = atomic.LoadInt64(&longest)
+				}
+			}
+			last = now
+			d.count()
+		}
+	})
+	return float64(atomic.LoadInt64(&longest)) / (each * float64(params["tasks"]))
+}
+
 func yield() float64 {
 	return steady(params["tasks"], func(d *doer, _ int) {
 		for {
@@ -676,7 +698,7 @@ func main() {
 	}
 	runtime.GOMAXPROCS(params["workers"])
 	runs := map[string]func() float64{
-		"yield": yield, "spawn-join": spawnJoin,
+		"longest-wait": longestWait, "yield": yield, "spawn-join": spawnJoin,
 		"chan-pingpong": chanPingpong, "mutex": mutex,
 		"mutex-contended": mutexContended, "skynet": skynet,
 		"parked-memory": parkedMemory,
@@ -688,7 +710,7 @@ func main() {
 		"broadcast": broadcast, "watch-pingpong": watchPingpong,
 		"scope": scope, "scope-next": scopeNext,
 		"timer-cancel": timerCancel,
-		"timer-churn": timerChurn, "recv-deadline": recvDeadline,
+		"timer-churn":  timerChurn, "recv-deadline": recvDeadline,
 	}
 	if os.Args[1] == "dump-total" {
 		total, gap := dump()

@@ -559,11 +559,13 @@ static void look_after_lap(struct core *core)
         core->tick = interval - (uint32_t)left - 1;
 }
 
-// C5: all that is queued here goes behind the shared queue.
+// C5: all that is queued here goes behind the shared queue; what is in `next`,
+// too, for with laps of no length there is no other turn for it.
 static void give_back(struct weft_runtime *runtime, struct core *core)
 {
     struct task_list oldest = {0};
     uint32_t left = queue_length(&core->queue);
+    struct task *next;
 
     while (oldest.count < left) {
         uint32_t before = oldest.count;
@@ -571,6 +573,9 @@ static void give_back(struct weft_runtime *runtime, struct core *core)
         if (oldest.count == before)
             break; // thieves were faster
     }
+    if (load_relaxed(&core->next) != NULL &&              // NULL is stable: C1
+        (next = xchg_acq_rel(&core->next, NULL)) != NULL) // C1
+        task_list_push(&oldest, next);
     if (oldest.count == 0)
         return;
     inject_push(&runtime->inject, &oldest);
