@@ -713,13 +713,17 @@ static void begin_storm(const char *text)
     struct sigaction action = {.sa_handler = heed};
     pthread_t thread;
     DIR *tasks = opendir("/proc/self/task"); // before the program counts them
+    sigset_t all, before;
 
     storm_us = atol(text);
     (void)sigaction(SIGUSR2, &action, NULL);
     (void)sigaction(SIGURG, &action, NULL);
+    (void)sigfillset(&all); // what the program waits for is not the thread's
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     if (tasks == NULL ||
         __real_pthread_create(&thread, NULL, send_signals, tasks) != 0)
         _exit(96);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 __attribute__((constructor(101))) static void begin(void)

@@ -20,7 +20,7 @@ from tap_out import Tap
 
 TREE = Path(os.environ.get("WEFT_TREE", "."))
 HERE = TREE / "tests" / "faults"
-JOBS = 2 * len(os.sched_getaffinity(0))  # half of a run is waiting
+JOBS = len(os.sched_getaffinity(0))
 PARTS = ("tasks", "sync", "net", "dump", "names", "signal")
 
 

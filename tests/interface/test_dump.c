@@ -109,7 +109,7 @@ static void test_everyone_meets(void **state)
             weft_dump *dump = take(runtime);
             check_laws(dump);
             expect_is(info_of(dump).tasks, MANY);
-            expect_is(info_of(dump).workers, w);
+            expect(info_of(dump).workers >= w); // spare ones, too
             for (int i = 0; i < MANY; i++)
                 (void)task_of(dump, tasks[i]);
             whole += all_met(dump);
@@ -606,7 +606,7 @@ static void test_zero_tasks(void **state)
 
         check_laws(dump);
         expect_is(info_of(dump).tasks, 0);
-        expect_is(info_of(dump).workers, w);
+        expect(info_of(dump).workers >= w); // spare ones, too
         expect_is(info_of(dump).findings, 0);
         expect(info_of(dump).complete && info_of(dump).consistent);
         weft_dump_free(dump);

@@ -753,7 +753,7 @@ static void test_info(void **state)
     expect_text(info.runtime, "a runtime's name");
     expect(info.wall_time_ns >= before && info.wall_time_ns <= after);
     expect(info.process_start_ns > 0 && info.process_start_ns <= after);
-    expect_is(info.workers, 2);
+    expect(info.workers >= 2); // spare ones, too
     expect(info.pause_ns <= info.total_ns);
     weft_dump_free(dump);
     expect_is(weft_runtime_free(runtime), 0);

@@ -316,6 +316,8 @@ static void test_the_child_has_a_runtime(void **state)
     (void)state;
     if (UNDER_TSAN)
         skip_because("ThreadSanitizer ends a child that starts threads");
+    if (UNDER_ASAN)
+        skip_because("the sanitizer's allocator may be locked at the fork");
     for (unsigned workers = 1; workers <= 2; workers++) {
         atomic_store(&forked, false);
         run_with(workers, fork_while_all_goes_on, NULL);
@@ -333,6 +335,8 @@ static void test_a_threads_child_has_a_runtime(void **state)
     (void)state;
     if (UNDER_TSAN)
         skip_because("ThreadSanitizer ends a child that starts threads");
+    if (UNDER_ASAN)
+        skip_because("the sanitizer's allocator may be locked at the fork");
     assert_int_equal(weft_runtime_new(&options, &runtime), 0);
     weft_task task = spawn_on(runtime, spin, NULL);
     pid_t pid = fork();

@@ -80,7 +80,7 @@ static void test_at_the_beginning(void **state)
     weft_runtime *runtime = start_with(3);
     weft_runtime_metrics metrics = of_runtime(runtime);
 
-    assert_int_equal(metrics.workers, 3);
+    assert_true(metrics.workers >= 3); // spare ones, too
     assert_int_equal(metrics.tasks_live, 0);
     assert_int_equal(metrics.tasks_spawned, 0);
     assert_int_equal(metrics.inject_depth, 0);
