@@ -58,16 +58,23 @@
         }                                                                      \
     } while (0)
 
+#ifdef WEFT_HOSTILE
+#define UNDER_HOSTILE 1
+#else
+#define UNDER_HOSTILE 0
+#endif
+
 // How often to do something that is done `often` times by default: the
-// percentage in WEFT_TEST_SCALE, or a tenth under TSan and a third under ASan,
-// once at least.
+// percentage in WEFT_TEST_SCALE, or a tenth under TSan, a fifth under ASan and
+// half of it in hostile builds, which are slow; once at least.
 static inline unsigned scaled(unsigned often)
 {
     const char *scale = getenv("WEFT_TEST_SCALE");
-    unsigned percent = scale != NULL ? (unsigned)strtoul(scale, NULL, 10)
-                       : UNDER_TSAN  ? 10
-                       : UNDER_ASAN  ? 33
-                                     : 100;
+    unsigned percent = scale != NULL   ? (unsigned)strtoul(scale, NULL, 10)
+                       : UNDER_TSAN    ? 10
+                       : UNDER_ASAN    ? 20
+                       : UNDER_HOSTILE ? 50
+                                       : 100;
     unsigned times = (unsigned)((unsigned long)often * percent / 100);
 
     return times > 0 ? times : 1;
