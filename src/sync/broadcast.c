@@ -183,10 +183,15 @@ const struct clause_kind watch_clause = {
 int weft_broadcast_new(size_t item_size, size_t capacity, const char *name,
                        weft_broadcast **ret_broadcast)
 {
-    if (capacity == 0)
+    struct weft_channel *channel;
+
+    if (capacity == 0 || ret_broadcast == NULL)
         return -EINVAL;
-    return channel_new(WEFT_OBJECT_BROADCAST, item_size, capacity, name,
-                       (struct weft_channel **)ret_broadcast);
+    int error =
+        channel_new(WEFT_OBJECT_BROADCAST, item_size, capacity, name, &channel);
+    if (error == 0)
+        *ret_broadcast = (weft_broadcast *)channel;
+    return error;
 }
 
 int weft_broadcast_free(weft_broadcast *broadcast)
@@ -234,12 +239,17 @@ int weft_broadcast_close(weft_broadcast *broadcast)
 int weft_watch_new(size_t item_size, const void *initial, const char *name,
                    weft_watch **ret_watch)
 {
-    int error = channel_new(WEFT_OBJECT_WATCH, item_size, 1, name,
-                            (struct weft_channel **)ret_watch);
+    struct weft_channel *channel;
 
-    if (error == 0 && initial != NULL)
-        keep((struct weft_channel *)*ret_watch, initial); // nobody else's yet
-    return error;
+    if (ret_watch == NULL)
+        return -EINVAL;
+    int error = channel_new(WEFT_OBJECT_WATCH, item_size, 1, name, &channel);
+    if (error != 0)
+        return error;
+    if (initial != NULL)
+        keep(channel, initial); // nobody else's yet
+    *ret_watch = (weft_watch *)channel;
+    return 0;
 }
 
 int weft_watch_free(weft_watch *watch)

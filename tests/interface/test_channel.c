@@ -10,30 +10,9 @@
 
 #include <cmocka.h>
 
-#include "support/tasks.h"
+#include "support/numbers.h"
 
 #define MS WEFT_MILLISECOND
-
-static weft_channel *channel_of(size_t capacity)
-{
-    weft_channel *channel;
-
-    expect_is(weft_channel_new(sizeof(int), capacity, "numbers", &channel), 0);
-    return channel;
-}
-
-static int send_number(weft_channel *channel, int number)
-{
-    return weft_channel_send(channel, &number, WEFT_NEVER);
-}
-
-static int recv_number(weft_channel *channel)
-{
-    int number = -1;
-
-    expect_is(weft_channel_recv(channel, &number, WEFT_NEVER), 0);
-    return number;
-}
 
 // ---- Order and limits. ----
 

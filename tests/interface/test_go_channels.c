@@ -8,28 +8,7 @@
 
 #include <cmocka.h>
 
-#include "support/tasks.h"
-
-static weft_channel *channel_of(size_t capacity)
-{
-    weft_channel *channel;
-
-    expect_is(weft_channel_new(sizeof(int), capacity, NULL, &channel), 0);
-    return channel;
-}
-
-static int send_number(weft_channel *channel, int number)
-{
-    return weft_channel_send(channel, &number, WEFT_NEVER);
-}
-
-static int recv_number(weft_channel *channel)
-{
-    int number = -1;
-
-    expect_is(weft_channel_recv(channel, &number, WEFT_NEVER), 0);
-    return number;
-}
+#include "support/numbers.h"
 
 // ---- Polling sees one moment. ----
 

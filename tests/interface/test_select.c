@@ -9,18 +9,10 @@
 
 #include <cmocka.h>
 
-#include "support/tasks.h"
+#include "support/numbers.h"
 #include "support/threads.h"
 
 #define MS WEFT_MILLISECOND
-
-static weft_channel *channel_of(size_t capacity)
-{
-    weft_channel *channel;
-
-    expect_is(weft_channel_new(sizeof(int), capacity, "numbers", &channel), 0);
-    return channel;
-}
 
 // ---- What is to be had at once. ----
 
