@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import build
+import mutate
 
 FOLDERS = ["include/weft", "src/port", "src/base", "src/task", "src/driver",
            "src/sched", "src/sync", "src/io", "src/dump", "src/report",
@@ -345,13 +346,14 @@ def rule_laws(tree):
                 yield path, index + 1, "cite the law: // P1"
 
 
+MUTANTS = "tests/explore/mutants.txt"
 COVERED = "tests/explore/covered.txt"
 
 
 def rule_covered(tree):
     """A file with ordered atomics is in the explorer's list: with scenarios
     that exist, or with the reason why none drives it. Others may be listed,
-    with scenarios."""
+    with scenarios. What the list of mutants is to edit is there, once."""
     files = [path for path in above_port(tree)
              if any(ORDERED.search(line)
                     for line in code_lines(tree.text(path)))]
@@ -370,6 +372,17 @@ def rule_covered(tree):
             yield COVERED, number, f"{path} has no ordered atomics"
         elif not (tree.root / path).is_file():
             yield COVERED, number, f"there is no {path}"
+    if (tree.root / MUTANTS).is_file():
+        yield from bad_edits(tree)
+
+
+def bad_edits(tree):
+    lines = tree.lines(MUTANTS)
+    edits, _ = mutate.listed(tree.text(MUTANTS))
+    for path, what, old, *_ in edits:
+        if tree.text(path).count("\n".join(old)) != 1:
+            yield (MUTANTS, lines.index(f"edit {path}: {what}") + 1,
+                   "its old text is not there, or more than once")
 
 
 def bad_cover(tree, number, path, rest):

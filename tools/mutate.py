@@ -122,12 +122,12 @@ def silenced(path, lines):
                          with_line(lines, index, match[1] + ";"))
 
 
-def listed():
-    """The edits of the list: `edit PATH: WHAT`, then perhaps `by SCENARIO...`,
+def listed(text):
+    """The edits of a list: `edit PATH: WHAT`, then perhaps `by SCENARIO...`,
     the old and the new text, each line after `- ` or `+ `; and `excuse
     PATH:WHAT -- REASON`."""
     edits, excuses = [], {}
-    for line in LIST.read_text().splitlines():
+    for line in text.splitlines():
         if line.startswith("edit "):
             path, _, what = line[5:].partition(": ")
             edits.append((path, what, [], [], []))
@@ -156,7 +156,7 @@ def edited(edits):
 
 
 def all_mutants():
-    edits, excuses = listed()
+    edits, excuses = listed(LIST.read_text())
     mutants = []
     for path in explored():
         lines = (build.ROOT / path).read_text().splitlines()
