@@ -27,8 +27,9 @@ TIMEOUT_S = 600
 
 # How each scenario of a mutant's file is searched, one after the other.
 QUICK = ["--quick"]
-LARGER = [["--preemptions", "2", "--stale", "2", "--limit", "60000"],
-          ["--limit", "60000"]]
+LARGER = [["--preemptions", "2", "--stale", "2"], []]
+MOST = 600000  # executions of these
+MOST_IF_EXCUSED = 60000
 
 ORDERED = re.compile(r"\b(load|store|xchg|cas|add|sub|or)_"
                      r"(acquire|release|acq_rel|seq_cst)\(")
@@ -280,9 +281,10 @@ def rounds(mutant, covered, every, quick, excused):
         yield entry, QUICK
     if quick:
         return
+    most = str(MOST_IF_EXCUSED if excused else MOST)
     for arguments in LARGER:
         for entry in own:
-            yield entry, arguments
+            yield entry, [*arguments, "--limit", most]
     for entry in [] if excused else others:
         yield entry, QUICK
 

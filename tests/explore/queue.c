@@ -142,6 +142,42 @@ static void queue_full(void)
     expect_all((int)tasks[TASKS - 1].id);
 }
 
+// Whoever takes a worker's place takes a batch of its queue, while the worker
+// comes back and pushes.
+static void relieve(void *arg)
+{
+    struct task_list batch = {0};
+    struct task *task;
+
+    (void)arg;
+    queue_pop_batch(&queue, &batch);
+    while ((task = task_list_pop(&batch)) != NULL)
+        take(OUTSIDE, task);
+}
+
+static void queue_relieve(void)
+{
+    reset(3);
+    for (int i = 0; i < QUEUE_CAP; i++)
+        explore_expect(push(i));
+    explore_start("owner", push_to_full, NULL);
+    explore_start("watchdog", relieve, NULL);
+    explore_join_all();
+    expect_all((int)tasks[TASKS - 1].id);
+}
+
+// The same of one that is not full: what is just pushed is taken whole.
+static void queue_relieve_fresh(void)
+{
+    reset(0);
+    explore_start("owner", push_and_pop, NULL);
+    explore_start("watchdog", relieve, NULL);
+    explore_join_all();
+    for (int i = 0; i < 2; i++)
+        taken[SECOND][i]++; // never pushed
+    expect_all(3);
+}
+
 // A batch is taken out to make room, while a thief takes.
 static void pop_batch(void *arg)
 {
@@ -396,6 +432,14 @@ const struct scenario queue_scenarios[] = {
      NULL,
      NULL},
     {"queue-full", "run queue", queue_full, {2, 1}, {3, 2}, NULL, NULL},
+    {"queue-relieve", "run queue", queue_relieve, {2, 1}, {3, 2}, NULL, NULL},
+    {"queue-relieve-fresh",
+     "run queue",
+     queue_relieve_fresh,
+     {2, 1},
+     {3, 2},
+     NULL,
+     NULL},
     {"queue-batch", "run queue", queue_batch, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-chain", "run queue", queue_chain, {2, 1}, {3, 2}, NULL, NULL},
     {"queue-relay", "run queue", queue_relay, {2, 1}, {3, 2}, NULL, NULL},

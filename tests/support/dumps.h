@@ -24,6 +24,7 @@
 #define MS WEFT_MILLISECOND
 
 #include "support/sanitizers.h"
+#include "support/scale.h"
 
 #define expect(condition)                                                      \
     do {                                                                       \
@@ -64,20 +65,14 @@
 #define UNDER_HOSTILE 0
 #endif
 
-// How often to do something that is done `often` times by default: the
-// percentage in WEFT_TEST_SCALE, or a tenth under TSan, a fifth under ASan and
-// half of it in hostile builds, which are slow; once at least.
+// How often to do what is done `often` by default: a tenth of it under TSan, a
+// fifth under ASan, half in hostile builds, which are slow.
 static inline unsigned scaled(unsigned often)
 {
-    const char *scale = getenv("WEFT_TEST_SCALE");
-    unsigned percent = scale != NULL   ? (unsigned)strtoul(scale, NULL, 10)
-                       : UNDER_TSAN    ? 10
-                       : UNDER_ASAN    ? 20
-                       : UNDER_HOSTILE ? 50
-                                       : 100;
-    unsigned times = (unsigned)((unsigned long)often * percent / 100);
-
-    return times > 0 ? times : 1;
+    return (unsigned)scale_times((int)often, UNDER_TSAN      ? 0.1
+                                             : UNDER_ASAN    ? 0.2
+                                             : UNDER_HOSTILE ? 0.5
+                                                             : 1);
 }
 
 // ---- Threads and runtimes ----

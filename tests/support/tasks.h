@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "support/scale.h"
+
 // cmocka's assertions jump to another thread's stack, so tasks have their own.
 #define expect(condition)                                                      \
     do {                                                                       \
@@ -32,11 +34,7 @@
 // How many times a test does what it can do any number of times.
 static inline int scaled(int times)
 {
-    const char *scale = getenv("WEFT_TEST_SCALE");
-    double factor = scale == NULL ? 1 : atof(scale);
-    double scaled = times * factor;
-
-    return scaled < 1 ? 1 : (int)scaled;
+    return scale_times(times, 1);
 }
 
 // ---- Runtimes. ----
